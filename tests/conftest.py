@@ -1,0 +1,22 @@
+"""What every test shares: outside parts that may be missing, and a portal that is clean afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def need(*programs: str) -> str:
+    """Return the path of the first of these programs that is installed; without one, skip.
+
+    With `CLAUDE_LAB_NEED_ALL=1`, as in CI, a missing part is a failure.
+    """
+    for program in programs:
+        if path := shutil.which(program):
+            return path
+    reason = f"{' or '.join(programs)} is not installed"
+    if os.environ.get("CLAUDE_LAB_NEED_ALL") == "1":
+        pytest.fail(f"{reason}; CI must install it")
+    pytest.skip(reason)
