@@ -74,10 +74,13 @@ class Trace:
     @property
     def text(self) -> str:
         """The answer so far: every delta after the last `reset`'s seam, joined."""
-        pieces = ""
+        pieces: list[str] = []
         for mark in self.of("delta", "reset"):
-            pieces = pieces + mark.value if mark.kind == "delta" else pieces[: mark.value["keep_chars"]]
-        return pieces
+            if mark.kind == "delta":
+                pieces.append(mark.value)
+            else:
+                pieces = ["".join(pieces)[: mark.value["keep_chars"]]]
+        return "".join(pieces)
 
     @property
     def thinking(self) -> str:
