@@ -1,0 +1,111 @@
+"""Figures of runs: the timeline of one, and the staircases of several, one above the other on one clock.
+
+Each returns a matplotlib figure, which a notebook shows; `strip.svg` draws the same timeline without matplotlib.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from claude_lab import strip
+from claude_lab.trace import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PAIR = ("#0072b2", "#d1500a", "#117733", "#a04e86", "#8a6d00", "#555a63")
+
+
+def new_figure(rows: int, *, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `rows` axes that share one clock; it is not registered with pyplot, so nothing piles up."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second, wanted only here
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, 1, sharex=True, squeeze=False)
+    for axes in grid[:, 0]:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, list(grid[:, 0])
+
+
+def timeline(trace: Trace, *, title: str = "") -> Figure:
+    """Draw one run: attempts and waits above, each arrival a tick, long gaps shaded, the first token flagged."""
+    figure, (axes,) = new_figure(1, height=1.6)
+    for span in strip.spans(trace):
+        low, high = (0.0, 0.72) if span.kind == "gap" else (0.85, 1.0)
+        shade, color = strip.SHADED[span.kind], strip.COLORS[span.kind]
+        axes.axvspan(span.start, span.end, low, high, color=color, alpha=shade, linewidth=0)
+    axes.vlines(trace.arrivals, 0, 0.6, color=strip.COLORS["arrival"], linewidth=0.8)
+    for point in strip.points(trace):
+        marker = {"first": "v", "reset": "D"}.get(point.kind, "|")
+        axes.plot([point.at], [0.76], marker, color=strip.COLORS[point.kind], clip_on=False, markersize=7)
+    if trace.ttft is not None:
+        axes.annotate(
+            f"first token {trace.ttft:.2f} s", (trace.ttft, 0.76), (6, -3), textcoords="offset points", size=8
+        )
+    axes.set(ylim=(0, 1), yticks=[], xlim=(0, max(trace.duration, 1e-3) * 1.01), xlabel="seconds", title=title)
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+def staircase(traces: Mapping[str, Trace], *, title: str = "", together: bool = False) -> Figure:
+    """Draw characters shown against time, one staircase a run: each above the next, or `together` in one frame.
+
+    Flat means that nothing arrived; a cliff means that much arrived at once.
+    """
+    if not traces:
+        raise ValueError(f"There is nothing to draw in {traces!r}; give at least one trace by its label.")
+    rows = 1 if together else len(traces)
+    figure, grid = new_figure(rows, height=3.2 if together else 0.5 + 1.35 * rows)
+    end = max(trace.duration for trace in traces.values())
+    for row, (label, trace) in enumerate(traces.items()):
+        color = PAIR[row % len(PAIR)]
+        axes = grid[0 if together else row]
+        draw_stairs(axes, trace, color=color, end=end)
+        name_stairs(axes, trace, label=label, color=color, end=end if together else None)
+    grid[-1].set_xlabel("seconds")
+    grid[-1].set_xlim(0, end * (1.18 if together else 1.01))
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def draw_stairs(axes: Axes, trace: Trace, *, color: str, end: float) -> None:
+    """Draw one staircase up to `end` seconds, its first step marked."""
+    times, heights = stairs(trace)
+    last = heights[-1:] or [0]
+    axes.step([0.0, *times, end], [0, *heights, *last], where="post", color=color, linewidth=1.6)
+    axes.plot(times[:1], heights[:1], "o", color=color, markersize=4)
+    axes.set_ylabel("characters", size=8)
+
+
+def name_stairs(axes: Axes, trace: Trace, *, label: str, color: str, end: float | None) -> None:
+    """Write the label: above the frame, or, when frames are shared, at the `end` of the staircase."""
+    first = "no token" if trace.ttft is None else f"first token {trace.ttft:.2f} s"
+    if end is None:
+        axes.set_title(f"{label}: {first}", loc="left", size=9, color=color)
+    else:
+        place = end, len(trace.text)
+        axes.annotate(label, place, (4, -3), textcoords="offset points", color=color, annotation_clip=False)
+
+
+def stairs(trace: Trace) -> tuple[list[float], list[int]]:
+    """Return when each delta arrived, in seconds, and how many characters there were then."""
+    deltas = list(trace.of("delta"))
+    return [mark.at for mark in deltas], list(accumulate(len(mark.value) for mark in deltas))
+
+
+def markup(figure: Figure) -> str:
+    """Return a figure as one SVG string, the same bytes for the same figure."""
+    import io
+
+    import matplotlib as mpl
+
+    page = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "claude_lab", "svg.fonttype": "none"}):
+        figure.savefig(page, format="svg", metadata={"Date": None})
+    return page.getvalue()

@@ -1,0 +1,137 @@
+"""The still: one finished run as plain HTML and plain text, readable with no kernel and no network."""
+
+from __future__ import annotations
+
+import functools
+from html import escape
+from importlib.resources import files
+
+from claude_lab import strip
+from claude_lab.trace import Trace
+from claude_lab.utf16 import whole
+
+MOST_CHARS = 200_000
+ENDINGS = {
+    "error": "The answer breaks off here: an error ended the stream.",
+    "cut": "The answer breaks off here: the stream was cut.",
+    "stopped": "Stopped here.",
+    "done": "",
+}
+
+
+@functools.cache
+def style() -> str:
+    """Return the style sheet that live view and still share."""
+    return (files("claude_lab") / "static" / "stream.css").read_text("utf-8")
+
+
+def tokens(trace: Trace) -> int:
+    """Return the output tokens: the number told by upstream, else an estimate from deltas and characters."""
+    told = trace.usage.get("output_tokens", 0) if trace.ended else 0
+    return int(told) or max(len(trace.arrivals), round(len(trace.text) / 4))
+
+
+def rate(trace: Trace) -> float | None:
+    """Return tokens per second from the first delta to the last, or None for fewer than two deltas."""
+    seconds = sum(trace.gaps)
+    return tokens(trace) / seconds if seconds > 0 else None
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 token", "2 tokens", "1,000 tokens"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def summary(trace: Trace) -> str:
+    """Return the run in one line: how it ended, tokens, first token, rate, retries."""
+    parts = [strip.ending(trace), count(tokens(trace), "token")]
+    if trace.stop_reason == "max_tokens":
+        parts[0] = "done (max_tokens reached)"
+    if trace.ttft is not None:
+        parts.append(f"first token {trace.ttft:.2f} s")
+    speed = rate(trace)
+    if speed is not None:
+        parts.append(f"{speed:,.0f} tokens/s")
+    if trace.waits:
+        parts.append(count(trace.attempts, "attempt"))
+    return " · ".join(parts)
+
+
+def complaint(trace: Trace) -> str:
+    """Return the error as one line, or an empty string."""
+    error = trace.error
+    if not error:
+        return ""
+    message = f"{error.get('error', 'error')}: {error.get('message', '')}"
+    after = error.get("retry_after")
+    return f"{message} (retry after {after} s)" if after is not None else message
+
+
+def text(trace: Trace, *, title: str = "") -> str:
+    """Return the still as plain text: the answer, how it ended, and each retry on a line."""
+    retries = [f"[{span.label}]" for span in strip.attempts(trace) if span.kind == "wait"]
+    lines = [title, whole(trace.text), *retries, complaint(trace), f"[{summary(trace)}]"]
+    return "\n".join(line for line in lines if line)
+
+
+def html(trace: Trace, *, title: str = "", note: str = "", live: bool = False) -> str:
+    """Return the still as HTML; `live` leaves out how it ended, for a view that is drawn again and again."""
+    answer = whole(trace.text)
+    wrong = complaint(trace)
+    parts = [
+        f'<div class="claude-lab cl-still"><style>{style()}</style>',
+        f'<div class="cl-head"><span class="cl-title">{escape(title)}</span>'
+        f'<span class="cl-status">{escape("streaming" if live else summary(trace))}</span></div>',
+        f'<div class="cl-note">{escape(note)}</div>' if note else "",
+        thinking(trace),
+        f'<div class="cl-error">{escape(whole(wrong))}</div>' if wrong else "",
+        body(answer, "" if live else ENDINGS[strip.ending(trace)]),
+        strip.svg(trace) if trace.marks else "",
+        "</div>",
+    ]
+    return "".join(parts)
+
+
+def thinking(trace: Trace) -> str:
+    """Return the thinking, folded; an empty string when there was none."""
+    thought = whole(trace.thinking)
+    if not thought:
+        return ""
+    return (
+        f'<details class="cl-thinking"><summary>Thinking ({count(len(thought), "character")})</summary>'
+        f'<div class="cl-text">{escape(capped(thought))}</div></details>'
+    )
+
+
+def body(answer: str, ending: str) -> str:
+    """Return the answer as text; a Markdown answer comes rendered, with its text folded beside it."""
+    plain = f'<div class="cl-text" role="region" aria-label="Answer" tabindex="0">{escape(capped(answer))}</div>'
+    mark = f'<div class="cl-ending">{escape(ending)}</div>' if ending else ""
+    rendered = "" if ending or len(answer) > MOST_CHARS else markdown(answer)
+    if not rendered:
+        return plain + mark
+    return (
+        f'<details class="cl-markdown" open><summary>Markdown</summary>'
+        f'<div class="cl-rendered" role="region" aria-label="Answer, rendered" tabindex="0">{rendered}</div></details>'
+        f'<details class="cl-source"><summary>Text</summary>{plain}</details>'
+    )
+
+
+def markdown(answer: str) -> str:
+    """Return `answer` rendered, HTML in it escaped; an empty string when it is plain paragraphs."""
+    from markdown_it import MarkdownIt  # a few ms, wanted only here
+
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    blocks = reader.parse(answer)
+    inline = {child.type for block in blocks for child in block.children or ()}
+    plain = {"paragraph_open", "paragraph_close", "inline"}
+    if {block.type for block in blocks} <= plain and inline <= {"text", "softbreak", "hardbreak"}:
+        return ""
+    reader.disable("image")
+    return str(reader.render(answer))
+
+
+def capped(answer: str) -> str:
+    """Return at most `MOST_CHARS` characters, and say how many more there are."""
+    more = len(answer) - MOST_CHARS
+    return answer if more <= 0 else f"{answer[:MOST_CHARS]}\n… {more:,} more characters; the run's .text has them all."

@@ -1,0 +1,174 @@
+"""`TokenStream`: the live view of one stream, from the first wait to the still that stays in the notebook.
+
+Marks are pushed in from any thread and drawn in batches by a pump on the portal; the view's face depends on where it
+runs: `live` (a widget), `html` (plain HTML, drawn again), `text` (printed) or `off`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from claude_lab.background import portal
+from claude_lab.faces import Face, HtmlFace, TextFace
+from claude_lab.trace import Mark, Trace
+
+MODES = ("live", "html", "text", "off")
+FINAL = frozenset({"done", "error"})
+READY_WITHIN = 2.0
+MISSING = "The live view did not come up within {} s (does this front end have anywidget?), so this is plain HTML."
+
+
+def in_kernel() -> bool:
+    """Whether this process is a Jupyter kernel, whose front end can show more than text."""
+    if "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    return getattr(shell, "kernel", None) is not None
+
+
+def mode() -> str:
+    """Return how views are shown: `CLAUDE_LAB_VIEW`, else live in a kernel and text elsewhere.
+
+    Raises ValueError for a value it does not know.
+    """
+    asked = os.environ.get("CLAUDE_LAB_VIEW", "").strip().lower()
+    if asked and asked not in MODES:
+        raise ValueError(f"CLAUDE_LAB_VIEW is {asked!r}; set it to one of {', '.join(MODES)}, or unset it.")
+    return asked or ("live" if in_kernel() else "text")
+
+
+class TokenStream:
+    """Shows one stream: text, times, a strip of arrivals, a Stop button, errors; then freezes.
+
+    Hand it marks with `push`, for instance by `trace.listeners.append(view.push)`; a `done` or `error` mark freezes
+    it, and `freeze()` does so for a stream that was cut. `on_stop` is called when Stop is pressed, on the portal's
+    thread or the kernel's, maybe more than once; the browser also posts to `stop_url`.
+    """
+
+    def __init__(
+        self,
+        *,
+        title: str = "",
+        on_stop: Callable[[], Any] | None = None,
+        stop_url: str | None = None,
+        view: str | None = None,
+    ) -> None:
+        self.title = title
+        self.on_stop = on_stop
+        self.stop_url = stop_url
+        self.trace = Trace()
+        self.frozen = False
+        self._lock = threading.RLock()
+        self._pending: list[Mark] = []
+        self._armed = False
+        self._drawn = 0.0
+        self._shown = False
+        self._face = self._new_face(view or mode())
+
+    def _new_face(self, kind: str) -> Face:
+        if kind == "live":
+            from claude_lab.live import LiveFace  # ipywidgets costs half a second
+
+            return LiveFace(
+                self.trace,
+                self.title,
+                stop_url=self.stop_url,
+                stoppable=self.on_stop is not None,
+                ring=self._ring,
+                lock=self._lock,
+            )
+        faces: dict[str, type[Face]] = {"html": HtmlFace, "text": TextFace, "off": Face}
+        return faces[kind](self.trace, self.title)
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self.trace.text
+
+    def push(self, mark: Mark) -> None:
+        """Take one mark, from any thread; a final one freezes the view before this returns."""
+        with self._lock:
+            if self.frozen:
+                return
+            self.trace.marks.append(mark)
+            self._pending.append(mark)
+            if mark.kind in FINAL:
+                self.freeze()
+            elif self._shown:
+                self._pump()
+
+    def _pump(self) -> None:
+        """Draw now, or arm the pump to draw when the face's interval is over."""
+        if self._face.interval is None:
+            self._draw()
+        elif not self._armed:
+            self._armed = True
+            portal().loop.call_soon_threadsafe(self._arm)
+
+    def _arm(self) -> None:
+        loop = portal().loop
+        wait = self._drawn + (self._face.interval or 0) - loop.time()
+        loop.call_later(max(0.0, wait), self._tick)
+
+    def _tick(self) -> None:
+        with self._lock:
+            self._armed = False
+            self._drawn = portal().loop.time()
+            if not self.frozen:
+                self._draw()
+
+    def _draw(self) -> None:
+        marks, self._pending = self._pending, []
+        if marks:
+            self._face.take(marks)
+
+    def show(self) -> TokenStream:
+        """Show the view here; each call adds one, and all of them stay equal. Of a frozen view it shows the still."""
+        with self._lock:
+            self._draw()
+            first, self._shown = not self._shown, True
+            self._face.show()
+        if first and self._face.interval is not None and not self.frozen:
+            self._watch_for_front_end()
+        return self
+
+    def freeze(self) -> None:
+        """Draw for the last time, as plain HTML and text; twice is fine."""
+        with self._lock:
+            if self.frozen:
+                return
+            self.frozen = True
+            self._draw()
+            if self._shown:
+                self._face.finish()
+
+    def _ring(self, word: str) -> None:
+        """Hear the browser: it is ready, wants the whole text again, or wants to stop."""
+        if word == "stop" and self.on_stop is not None and not self.frozen:
+            self.on_stop()
+
+    def _watch_for_front_end(self) -> None:
+        if isinstance(self._face, HtmlFace):
+            return
+        loop = portal().loop
+        loop.call_soon_threadsafe(functools.partial(loop.call_later, READY_WITHIN, self._check_front_end))
+
+    def _check_front_end(self) -> None:
+        """Change to plain HTML if no view in the browser came up."""
+        with self._lock:
+            ready = getattr(self._face, "ready", True)
+            if ready or self.frozen:
+                return
+            plain = HtmlFace(self.trace, self.title, note=MISSING.format(READY_WITHIN))
+            plain.displays = self._face.give_up()  # type: ignore[attr-defined]  # only the live face is ever not ready
+            self._face = plain
+            self._draw_all()
+
+    def _draw_all(self) -> None:
+        self._pending = []
+        self._face.take(self.trace.marks)
