@@ -143,9 +143,8 @@ class Chunks:
         else:
             step = STEPS.get((at, byte), STEPS.get((at, None)))
             if step is None:
-                raise BadHead(
-                    f"Byte {byte:#04x} is no chunked framing (in {at.name}); the upstream's framing is broken."
-                )
+                where = f"byte {byte:#04x} in {at.name}"
+                raise BadHead(f"The upstream's chunked framing is broken ({where}); mend the upstream.")
             self.at = step
             if at is At.SIZE and byte == 10 and not self.rest:
                 self.at = At.TRAILER

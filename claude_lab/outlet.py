@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 GZIP_BUFFER_BYTES = 4096
+EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"
 
 
 class Push(IntEnum):
@@ -70,8 +71,14 @@ class Gzip:
             return squeezed + self._zlib.flush(zlib.Z_FINISH)
         if push is Push.FLUSH and self._dirty:
             self._dirty = False
-            return squeezed + self._zlib.flush(zlib.Z_SYNC_FLUSH)
+            squeezed += self._zlib.flush(zlib.Z_BLOCK)
+            return squeezed + self._marked(self._zlib.flush(zlib.Z_SYNC_FLUSH), len(self._held) + len(squeezed))
         return squeezed
+
+    def _marked(self, marker: bytes, before: int) -> bytes:
+        """Return the flush marker, doubled where the end of an output buffer falls into it (zlib.h, deflate)."""
+        room = GZIP_BUFFER_BYTES - before % GZIP_BUFFER_BYTES
+        return marker + EMPTY_BLOCK if room <= len(marker) else marker
 
 
 def in_chunk(chain: Chain) -> Chain:
@@ -98,7 +105,7 @@ class Records:
         for data, push in chain:
             flush = flush or push >= Push.FLUSH
             for start in range(0, len(data), self.size_bytes):
-                flush = self._copy(data[start : start + self.size_bytes], flush, push, sent)
+                flush = self._copy(data[start : start + self.size_bytes], flush or push >= Push.FLUSH, push, sent)
         if flush:
             sent += self.held
             self.held.clear()
@@ -124,11 +131,11 @@ class Writer:
         self._out: Chain = []
 
     def feed(self, chain: Chain) -> bytes:
-        """Take one chain and return what reaches the client now; an empty chain pushes what was postponed."""
+        """Take one chain and return what reaches the client now; an empty chain only empties the record buffer."""
         self._out += chain
         size = sum(len(piece.data) for piece in self._out)
         pushed = any(piece.push for piece in self._out)
-        if chain and not pushed and size < self.postpone_bytes:
+        if not pushed and (size < self.postpone_bytes if chain else not (self.records and self.records.held)):
             return b""
         out, self._out = self._out, []
         if self.records is None:
