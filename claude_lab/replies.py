@@ -1,0 +1,235 @@
+"""What the fake says: a request's body in, a `Reply` out.
+
+The rules are the API's where it has rules (stop sequences, `max_tokens`, the refusal test string); the words are ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from claude_lab import answers, chance, tokens
+from claude_lab.messages import Block, Json, Reply, Text, Thinking, ToolUse, Usage, cut
+
+REFUSAL = "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL"
+"""The documented test string that makes a model refuse."""
+WANTED = re.compile(r"(\d[\d,]*)[ -](words?|tokens?)\b")
+INTERRUPTED = re.compile(r"interrupted and ended with\s+(.*?)\.?\s*continue from where", re.I | re.S)
+CONTINUE = re.compile(r"continue (exactly )?from where", re.I)
+THINK_FROM = 256
+"""Below so many `max_tokens` a model that thinks of its own accord goes straight to the answer."""
+ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+PREAMBLE = "Continuing from where I left off: "
+OUT_OF_ROOM = "max_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How the fake answers: with a fixed `answer`, with `thinking` (None asks the model), and how well it continues.
+
+    A continuation repeats the last `overlap` characters it was shown, after a `preamble` if wanted.
+    """
+
+    answer: str | None = None
+    thinking: bool | None = None
+    overlap: int = 0
+    preamble: bool = False
+    refuse: bool = False
+
+    def __post_init__(self) -> None:
+        if self.overlap < 0:
+            raise ValueError(f"overlap={self.overlap!r} counts repeated characters; give 0 or more.")
+
+
+def ident(prefix: str, *parts: int, length: int = 22) -> str:
+    """Return an id such as `msg_01...`, the same for the same numbers in every process."""
+    number = chance.key(f"{prefix}:{parts}") << 64 | chance.key(f"{parts}:{prefix}")
+    letters = []
+    for _ in range(length):
+        number, digit = divmod(number, 58)
+        letters.append(ALPHABET[digit])
+    return f"{prefix}_01{''.join(letters)}"
+
+
+def text_of(content: Any) -> str:
+    """Return the text of a message's content."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(block.get("text", "") for block in content or () if block.get("type") == "text")
+
+
+def blocks_of(message: Mapping[str, Any], kind: str) -> list[Json]:
+    """Return the blocks of one type in a message."""
+    content = message.get("content")
+    return [block for block in content if block.get("type") == kind] if isinstance(content, list) else []
+
+
+def turns(body: Mapping[str, Any], role: str) -> list[str]:
+    """Return the texts of all messages of a role."""
+    return [text_of(message["content"]) for message in body["messages"] if message["role"] == role]
+
+
+@functools.lru_cache(maxsize=256)
+def pieces_of(seed: int, text: str) -> tuple[str, ...]:
+    """Cut a text into deltas: the same way for the same seed, and remembered."""
+    numbers = iter(range(len(text) + 1))
+    source = chance.key(text)
+    return tuple(cut(text, lambda: chance.u(seed, source, next(numbers), chance.Purpose.CUT)))
+
+
+def written(prompt: str) -> str:
+    """Return the answer to a prompt, as long as the prompt asks for ("in 500 words", "2,000 tokens")."""
+    text = answers.pick(prompt)
+    if wanted := WANTED.search(prompt):
+        words = int(wanted[1].replace(",", "")[:6])
+        length = min(words, 50_000)
+        text = " ".join(answers.fill(text, length).split(" ")[: max(1, length)])
+    return text
+
+
+def full_text(body: Mapping[str, Any], voice: Voice) -> str:
+    """Return the text of the answer, before anything cuts it short."""
+    prompts = turns(body, "user") or [""]
+    results = blocks_of(body["messages"][-1], "tool_result")
+    if results:
+        return f"The tool answered: {text_of(results[-1].get('content') or '').strip() or 'nothing'}."
+    asked = prompts[-1]
+    if CONTINUE.search(asked):
+        return continued(prompts, turns(body, "assistant"), voice)
+    text = voice.answer if voice.answer is not None else written(asked)
+    if body["messages"][-1]["role"] == "assistant":
+        prefill = text_of(body["messages"][-1]["content"])
+        return text[len(prefill) :] if text.startswith(prefill) else text
+    return text
+
+
+def continued(prompts: Sequence[str], said: Sequence[str], voice: Voice) -> str:
+    """Return what follows the interrupted answer, with the overlap and preamble a real model may add."""
+    asked = next((prompt for prompt in reversed(prompts) if not CONTINUE.search(prompt)), "")
+    whole = voice.answer if voice.answer is not None else written(asked)
+    quoted = INTERRUPTED.search(prompts[-1])
+    seen = (quoted[1].strip("[]\"' \n") if quoted else "") or (said[-1] if said else "")
+    tail = seen.rstrip()[-60:]
+    place = whole.find(tail) if tail else -1
+    at = place + len(tail) if place >= 0 else 0
+    start = max(0, at - voice.overlap)
+    return (PREAMBLE if voice.preamble else "") + whole[start:]
+
+
+def thinks(body: Mapping[str, Any], voice: Voice, *, by_default: bool) -> bool:
+    """Tell whether the reply begins with thinking: as the request says, else as the voice, else as the model."""
+    asked = (body.get("thinking") or {}).get("type")
+    if asked:
+        return bool(asked != "disabled")
+    if voice.thinking is not None:
+        return voice.thinking
+    return by_default and body["max_tokens"] >= THINK_FROM
+
+
+def thinking_block(body: Mapping[str, Any], seed: int, key: int) -> Thinking:
+    """Return the thinking that comes first; "omitted" leaves only its signature."""
+    omitted = (body.get("thinking") or {}).get("display") == "omitted"
+    signature = "Ep" + ident("sig", seed, key, length=22)[6:] * 4 + "=="
+    return Thinking(() if omitted else pieces_of(seed, answers.THINKING), signature)
+
+
+def chosen_tool(body: Mapping[str, Any]) -> Json | None:
+    """Return the tool to call, or None: the one demanded, else one named in the prompt, else the first."""
+    tools: list[Json] = [tool for tool in body.get("tools") or () if "input_schema" in tool]
+    choice = body.get("tool_choice") or {"type": "auto"}
+    if not tools or choice["type"] == "none" or blocks_of(body["messages"][-1], "tool_result"):
+        return None
+    if choice["type"] == "tool":
+        return next((tool for tool in tools if tool["name"] == choice["name"]), None)
+    prompt = (turns(body, "user") or [""])[-1].lower()
+    return next((tool for tool in tools if tool["name"].lower().replace("_", " ") in prompt), tools[0])
+
+
+SAMPLES: dict[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}, "null": None}
+
+
+def sample(schema: Mapping[str, Any], prompt: str) -> Any:
+    """Return a value that fits a JSON schema; strings are taken from the prompt's last words."""
+    if schema.get("enum"):
+        return schema["enum"][0]
+    kind = schema.get("type")
+    if kind == "object" or "properties" in schema:
+        wanted = schema.get("required") or list(schema.get("properties") or {})
+        return {name: sample((schema.get("properties") or {}).get(name, {}), prompt) for name in wanted}
+    if kind in SAMPLES:
+        return SAMPLES[kind]
+    return " ".join(re.findall(r"[\w-]+", prompt)[-2:]) or "example"
+
+
+def citations(body: Mapping[str, Any]) -> Iterator[Json]:
+    """Yield a citation of the first sentence of each plain-text document that asks to be cited."""
+    documents = [block for message in body["messages"] for block in blocks_of(message, "document")]
+    for index, document in enumerate(documents):
+        source = document.get("source") or {}
+        if (document.get("citations") or {}).get("enabled") and source.get("type") == "text":
+            end = source["data"].find(".") + 1 or len(source["data"])
+            yield {
+                "type": "char_location",
+                "cited_text": source["data"][:end],
+                "document_index": index,
+                "document_title": document.get("title"),
+                "start_char_index": 0,
+                "end_char_index": end,
+                "file_id": None,
+            }
+
+
+def stopped(text: str, body: Mapping[str, Any], room: int) -> tuple[str, str, str | None]:
+    """Return the text as `stop_sequences` and `max_tokens` leave it, the stop reason and the stop sequence.
+
+    The sequence itself is not part of the text.
+    """
+    found = [(text.find(stop), stop) for stop in body.get("stop_sequences") or () if stop and stop in text]
+    reason, sequence = "end_turn", None
+    if found:
+        at, sequence = min(found)
+        text, reason = text[:at], "stop_sequence"
+    parts = tokens.split(text)
+    if len(parts) > room:
+        return "".join(parts[:room]), OUT_OF_ROOM, None
+    return text, reason, sequence
+
+
+def refused(id: str, body: Mapping[str, Any], usage: Usage) -> Reply:
+    """Return a refusal: no content, and the reason under `stop_details`."""
+    why = {"type": "refusal", "category": None, "explanation": "The request was refused by a test string."}
+    return Reply(id, body["model"], (), usage, "refusal", None, why)
+
+
+def compose(
+    body: Mapping[str, Any], usage: Usage, *, voice: Voice, think: bool, seed: int, key: int, attempt: int
+) -> Reply:
+    """Return the reply to a valid request's body; `usage` brings the input counts, the output is counted here.
+
+    `think` tells whether the model thinks of its own accord. Equal numbers give equal replies.
+    """
+    id = ident("msg", seed, key, attempt)
+    prompt = (turns(body, "user") or [""])[-1]
+    if voice.refuse or REFUSAL in prompt:
+        return refused(id, body, usage)
+    room = body["max_tokens"]
+    blocks: list[Block] = []
+    spent = 0
+    if room and thinks(body, voice, by_default=think):
+        block = thinking_block(body, seed, key)
+        spent = min(room, tokens.count(answers.THINKING))
+        blocks.append(block)
+    if tool := chosen_tool(body):
+        call = ToolUse(ident("toolu", seed, key, attempt), tool["name"], sample(tool["input_schema"], prompt))
+        blocks.append(call)
+        size, reason, sequence = tokens.count(str(call.input)) + 8, "tool_use", None
+    else:
+        text, reason, sequence = stopped(full_text(body, voice), body, room - spent)
+        size = tokens.count(text)
+        if text:
+            blocks.append(Text(pieces_of(seed, text), tuple(citations(body))))
+    counted = Usage(usage.input, spent + size, usage.cache_read, usage.cache_5m, usage.cache_1h, spent, usage.tier)
+    return Reply(id, body["model"], tuple(blocks), counted, reason, sequence)

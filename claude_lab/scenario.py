@@ -1,0 +1,185 @@
+"""What upstream will do: a `Scenario` is the plan, a `World` the pure machine that decides each request by it.
+
+`World.admit` reads no clock, does no I/O and knows no HTTP: the fake plays its decisions in real time, an experiment
+asks the same ones in virtual time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from claude_lab import catalogue, chance, faults, replies
+from claude_lab.chance import Purpose
+from claude_lab.faults import Fault
+from claude_lab.messages import Reply, Usage
+from claude_lab.pacing import Pace
+from claude_lab.replies import Voice
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt as the world sees it; an experiment leaves `body` empty and says the sizes.
+
+    `call` names the call it belongs to, when the client says so; `attempt` counts from 1 within it.
+    """
+
+    model: str = catalogue.DEFAULT
+    max_tokens: int = 1024
+    stream: bool = True
+    input_tokens: int = 0
+    output_tokens: int | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    call: str | None = None
+    attempt: int = 1
+    fingerprint: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Everybody gets `fault` from `start` to `stop`, in seconds since the world's first request."""
+
+    start: float
+    stop: float
+    fault: Fault = field(default_factory=faults.Overloaded)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise ValueError(f"An outage from {self.start!r} to {self.stop!r} is none; give 0 <= start < stop.")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What happens to one request: `fault` (a `Refusal`, a `Break`, a `Raw`, or None), and else `ttft` and `reply`.
+
+    `reply` is None for refusals and for requests without a body.
+    """
+
+    seed: int
+    key: int
+    attempt: int
+    pace: Pace
+    ttft: float = 0.0
+    fault: Fault | None = None
+    usage: Usage | None = None
+    reply: Reply | None = None
+
+    @property
+    def refusal(self) -> faults.Refusal | None:
+        """The HTTP error to answer with, or None."""
+        return self.fault if isinstance(self.fault, faults.Refusal) else None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return getattr(self.fault, "status", 200)
+
+    @property
+    def request_id(self) -> str:
+        """The id of this attempt."""
+        return replies.ident("req", self.seed, self.key, self.attempt)
+
+    def gaps(self, count: int) -> list[float]:
+        """Return the seconds before each of the `count` deltas that follow the first."""
+        return self.pace.gaps(
+            count, lambda index: chance.u(self.seed, self.key, self.attempt, Purpose.GAP + (index << 8))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A plan for an upstream.
+
+    `faults` is a script: the first request to arrive gets the first one, the next the second, then all is well.
+    `odds` maps a fault to the chance that an attempt meets it; `outages` come by time. `pace` is a `Pace` or the name
+    of a profile; `voice` says how answers read, `answer` what. Equal seeds give equal bytes and delays.
+    """
+
+    faults: Sequence[Fault] = ()
+    seed: int = 0
+    pace: Pace | str = "lively"
+    odds: Mapping[Fault, float] = field(default_factory=dict)
+    outages: Sequence[Outage] = ()
+    voice: Voice = field(default_factory=Voice)
+    answer: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pace", Pace.of(self.pace))
+        object.__setattr__(self, "faults", tuple(self.faults))
+        object.__setattr__(self, "outages", tuple(self.outages))
+        for fault in (*self.faults, *self.odds):
+            if not isinstance(fault, Fault):
+                raise TypeError(f"{fault!r} is not a fault; use values such as faults.Overloaded().")
+        for fault, odds in self.odds.items():
+            if not 0 <= odds <= 1:
+                raise ValueError(f"The odds of {fault} are {odds!r}; give a probability between 0 and 1.")
+        if sum(self.odds.values()) > 1:
+            raise ValueError(f"The odds sum to {sum(self.odds.values())!r}; all together they may reach 1.")
+        if self.answer is not None:
+            object.__setattr__(self, "voice", Voice(self.answer))
+
+    def world(self, began: float | None = None) -> World:
+        """Return a fresh world; `began` is the time its outages count from, by default that of the first request."""
+        return World(self, began)
+
+
+class World:
+    """Decides requests, one after the other in the order they arrive."""
+
+    def __init__(self, scenario: Scenario, began: float | None = None) -> None:
+        self.scenario = scenario
+        self.began = began
+        self.arrivals = 0
+        self._seen: dict[int, int] = {}
+        self._odds = tuple(scenario.odds.items())
+
+    def admit(self, now: float, request: Request) -> Decision:
+        """Decide a request that arrives `now`, in seconds of any clock that does not go back."""
+        seed = self.scenario.seed
+        key, attempt = self._identity(request)
+        pace: Pace = self.scenario.pace  # type: ignore[assignment]  # __post_init__ has looked it up
+        fault = self._fault(now, seed, key, attempt)
+        self.arrivals += 1
+        if fault is not None and not isinstance(fault, faults.Break):
+            return Decision(seed, key, attempt, pace, fault=fault)
+        usage = Usage(request.input_tokens)
+        ttft = pace.first(chance.u(seed, key, attempt, Purpose.TTFT), request.input_tokens)
+        reply = self._reply(request, usage, key, attempt) if request.body else None
+        return Decision(seed, key, attempt, pace, ttft, fault, usage, reply)
+
+    def _identity(self, request: Request) -> tuple[int, int]:
+        """Return the key and attempt that chance goes by: our driver's, else the body's and how often it came."""
+        if request.call is not None:
+            return chance.key(request.call), request.attempt
+        seen = self._seen[request.fingerprint] = self._seen.get(request.fingerprint, 0) + 1
+        return request.fingerprint, seen
+
+    def _fault(self, now: float, seed: int, key: int, attempt: int) -> Fault | None:
+        """Return the fault of this request: an outage's, else the script's, else one drawn by the odds."""
+        if self.began is None:
+            self.began = now
+        for outage in self.scenario.outages:
+            if outage.start <= now - self.began < outage.stop:
+                return outage.fault
+        if self.arrivals < len(self.scenario.faults):
+            scripted = self.scenario.faults[self.arrivals]
+            return None if isinstance(scripted, faults.Ok) else scripted
+        if self._odds:
+            drawn = chance.u(seed, key, attempt, Purpose.FAULT)
+            for fault, odds in self._odds:
+                if drawn < odds:
+                    return fault
+                drawn -= odds
+        return None
+
+    def _reply(self, request: Request, usage: Usage, key: int, attempt: int) -> Reply:
+        return replies.compose(
+            request.body,
+            usage,
+            voice=self.scenario.voice,
+            think=catalogue.thinks(request.model),
+            seed=self.scenario.seed,
+            key=key,
+            attempt=attempt,
+        )
