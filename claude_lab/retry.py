@@ -1,126 +1,23 @@
-"""When to ask again: failures, their classification, and a policy whose waits are an iterator.
+"""When to ask again: a policy whose waits are an iterator.
 
 Values only: nothing here sleeps, reads a clock or draws a number of its own; `now` and `rand` are handed in.
 A driver asks `policy.begin(now)`, then `state.after(failure, now=..., rand=...)` at each failure, and obeys.
 
-Divergences from the anthropic SDK's own loop:
-1. A spend limit is not retried, although it comes as 429 with `x-should-retry: true`: waiting does not lift it.
-2. `retry-after` is a floor with the jitter on top, and above `max_retry_after` the policy gives up; the SDK obeys it
-   exactly, whatever it says, and so gathers everybody at one instant (jitter "sdk" does the same).
+Divergence 1 (from the anthropic SDK): `retry-after` is a floor with the jitter on top, and above `max_retry_after` the
+policy gives up; the SDK obeys it exactly, whatever it says, and so gathers everybody at one instant (jitter "sdk" too).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+from weakref import WeakKeyDictionary
 
-KINDS = (
-    "rate_limit",
-    "overloaded",
-    "server_error",
-    "network_error",
-    "timeout",
-    "truncated",
-    "auth_error",
-    "token_limit",
-    "invalid_request",
-    "unknown",
-)
-TRANSIENT = frozenset({"rate_limit", "overloaded", "server_error", "network_error", "timeout", "truncated"})
-HOPELESS = frozenset(
-    {
-        "contract_spend_limit_reached",
-        "enforced_spend_limit_reached",
-        "linked_organization_spend_limit_reached",
-    }
-)
-KIND_OF_TYPE = {
-    "rate_limit_error": "rate_limit",
-    "overloaded_error": "overloaded",
-    "api_error": "server_error",
-    "timeout_error": "timeout",
-    "authentication_error": "auth_error",
-    "permission_error": "auth_error",
-    "billing_error": "auth_error",
-    "request_too_large": "token_limit",
-    "invalid_request_error": "invalid_request",
-    "not_found_error": "invalid_request",
-}
-KIND_OF_STATUS = {
-    401: "auth_error",
-    402: "auth_error",
-    403: "auth_error",
-    408: "timeout",
-    409: "server_error",
-    413: "token_limit",
-    429: "rate_limit",
-    499: "unknown",
-    503: "overloaded",
-    504: "timeout",
-    529: "overloaded",
-}
-RETRYABLE_STATUS = frozenset({408, 409, 429})
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One attempt's failure in the lab's words: `kind` is one of `KINDS`.
-
-    `mid_stream` says that the response had begun (status 200): an `error` event, a cut, a stall. `retry_after` is in
-    seconds; `should_retry` is the `x-should-retry` header.
-    """
-
-    kind: str
-    message: str = ""
-    status: int | None = None
-    error_type: str | None = None
-    error_code: str | None = None
-    retry_after: float | None = None
-    should_retry: bool | None = None
-    request_id: str | None = None
-    mid_stream: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"The failure kind {self.kind!r} is unknown; use one of {', '.join(KINDS)}.")
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether asking again can help, and why."""
-
-    retryable: bool
-    reason: str
-
-
-def kind_of(status: int | None, error_type: str | None = None) -> str:
-    """Return the kind of an API error: the body's type says it best, else the status."""
-    if error_type in KIND_OF_TYPE:
-        return KIND_OF_TYPE[error_type]
-    if status in KIND_OF_STATUS:
-        return KIND_OF_STATUS[status]
-    if status is None or status < 400:
-        return "unknown"
-    return "server_error" if status >= 500 else "invalid_request"
-
-
-def classify(failure: Failure) -> Verdict:
-    """Judge a failure; the first rule that applies decides.
-
-    A spend limit never retries; then `x-should-retry` is obeyed; then 408, 409, 429 and 5xx retry and other error
-    statuses do not; without one (in-stream errors, broken connections) the kind decides.
-    """
-    if failure.error_code in HOPELESS:
-        return Verdict(False, f"{failure.error_code}: waiting does not lift a spend limit")
-    if failure.should_retry is not None:
-        return Verdict(failure.should_retry, f"x-should-retry: {str(failure.should_retry).lower()}")
-    if failure.status is not None and failure.status >= 400:
-        retryable = failure.status in RETRYABLE_STATUS or failure.status >= 500
-        return Verdict(retryable, f"status {failure.status} is {'transient' if retryable else 'final'}")
-    retryable = failure.kind in TRANSIENT
-    return Verdict(retryable, f"{failure.kind} is {'transient' if retryable else 'final'}")
+from claude_lab.failure import KINDS, Failure, Verdict, classify, kind_of
+from claude_lab.jitter import JITTERS, above, draw
+from claude_lab.thrift import Budget, Pacer, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +35,18 @@ class GiveUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Jitter:
-    """How a wait spreads below its ceiling: `fixed` of it is certain, the rest is drawn."""
+class Attempt:
+    """One attempt that is over: what logs, traces, metrics and views are fed.
 
-    fixed: float
-    exact_retry_after: bool = False
+    `number` counts from 1; `at` and `took` are in seconds. A failure is followed by a `wait` or by `gave_up`'s reason.
+    """
 
-
-JITTERS = {
-    "none": Jitter(1.0),
-    "full": Jitter(0.0),
-    "equal": Jitter(0.5),
-    "decorrelated": Jitter(0.0),
-    "sdk": Jitter(0.75, exact_retry_after=True),
-}
+    number: int
+    at: float
+    took: float
+    failure: Failure | None = None
+    wait: float | None = None
+    gave_up: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,65 +54,123 @@ class RetryPolicy:
     """How often and how patiently to ask again.
 
     `max_retries` counts the attempts after the first. The n-th wait (n from 0) has the ceiling
-    min(max_delay, base_delay * 2**n), and `jitter` draws below it: "none" takes it all, "full" U(0, c),
+    c = min(max_delay, base_delay * 2**n), and `jitter` draws below it: "none" takes it all, "full" U(0, c),
     "equal" c/2 + U(0, c/2), "sdk" 3c/4 + U(0, c/4); "decorrelated" is min(max_delay, U(base_delay, 3 * last wait)).
     Source: Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015; and the anthropic SDK.
-    `retry_after` from the server is a floor, with the drawn part on top; beyond `max_retry_after` the policy gives up.
-    `deadline` is in seconds from the beginning of the call: no wait may end after it.
+    `base_delays` replaces the base for some kinds of failure. The server's `retry_after` is a floor, with the drawn
+    part on top; beyond `max_retry_after` the policy gives up. `deadline` counts from the beginning of the call: no wait
+    may end after it. `budget` and `pacer` are shared by the calls of one client.
 
-    Raises ValueError for a count, a delay or a jitter that cannot be meant.
+    Raises ValueError for a count, a delay, a kind or a jitter that cannot be meant.
     """
 
     max_retries: int = 2
     base_delay: float = 1.0
     max_delay: float = 60.0
     jitter: str = "full"
+    base_delays: Mapping[str, float] = field(default_factory=dict, hash=False)
     honor_retry_after: bool = True
     max_retry_after: float = 300.0
     deadline: float | None = None
+    budget: Budget | None = None
+    pacer: Pacer | None = None
 
     def __post_init__(self) -> None:
-        if self.max_retries < 0 or self.max_retries != int(self.max_retries):
+        if isinstance(self.max_retries, bool) or self.max_retries != int(self.max_retries) or self.max_retries < 0:
             raise ValueError(f"max_retries={self.max_retries!r} is not a count; use 0 for a single attempt.")
-        for name in ("base_delay", "max_delay", "max_retry_after"):
-            value = getattr(self, name)
+        delays = {name: getattr(self, name) for name in ("base_delay", "max_delay", "max_retry_after")}
+        for name, value in {**delays, **{f"base_delays[{k!r}]": v for k, v in self.base_delays.items()}}.items():
             if not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name}={value!r} is not a delay; use seconds, 0 or more.")
+        if strange := set(self.base_delays).difference(KINDS):
+            raise ValueError(f"base_delays names {sorted(strange)!r}; use some of {', '.join(KINDS)}.")
         if self.jitter not in JITTERS:
             raise ValueError(f"jitter={self.jitter!r} is unknown; use one of {', '.join(JITTERS)}.")
         if self.deadline is not None and not self.deadline > 0:
             raise ValueError(f"deadline={self.deadline!r} leaves no time; use seconds above 0, or None.")
+
+    @classmethod
+    def sdk(cls, max_retries: int = 2) -> Self:
+        """Return what the anthropic SDK does on its own: 0.5 s doubling to 8 s, `retry-after` obeyed to the letter."""
+        return cls(max_retries=max_retries, base_delay=0.5, max_delay=8.0, jitter="sdk", max_retry_after=2.0**32)
+
+    @classmethod
+    def article(cls, max_attempts: int = 3, base_delay: float = 1.0) -> Self:
+        """Return the waits of `base * 2**n` without jitter, deaf to `retry-after`; the count includes the first try."""
+        return cls(
+            max_retries=max_attempts - 1,
+            base_delay=base_delay,
+            max_delay=2.0**32,
+            jitter="none",
+            honor_retry_after=False,
+        )
 
     @property
     def max_attempts(self) -> int:
         """How often the upstream may be asked for one call: the first attempt and the retries."""
         return self.max_retries + 1
 
+    def base_of(self, kind: str) -> float:
+        """Return the base delay for a kind of failure, in seconds."""
+        return self.base_delays.get(kind, self.base_delay)
+
     def waits(self, rand: Callable[[], float]) -> Iterator[float]:
         """Yield the backoff waits in seconds, `max_retries` of them; `rand` returns numbers in [0, 1)."""
-        last = self.base_delay
+        last, jitter = self.base_delay, JITTERS.index(self.jitter)
         for retries in range(self.max_retries):
-            fixed, spread = self.draw(retries, last, rand())
-            last = fixed + spread
+            last = sum(draw(jitter, self.base_delay, self.max_delay, retries, last, rand()))
             yield last
 
-    def draw(self, retries: int, last: float, chance: float) -> tuple[float, float]:
-        """Return the certain and the drawn part, in seconds, of the wait after `retries` earlier ones."""
-        if self.jitter == "decorrelated":
-            fixed = min(self.max_delay, self.base_delay)
-            return fixed, min(self.max_delay, fixed + chance * max(0.0, 3 * last - fixed)) - fixed
-        # 2**62 is far above any cap, and stays a float's exact power of two.
-        ceiling = min(self.max_delay, self.base_delay * 2.0 ** min(retries, 62))
-        share = JITTERS[self.jitter].fixed
-        return share * ceiling, (1.0 - share) * ceiling * chance
+    def share(self) -> Share:
+        """Return what the calls of one client have in common under this policy."""
+        return Share(self.budget, self.pacer)
 
-    def begin(self, now: float) -> State:
-        """Return the state of one call that starts `now`."""
-        return State(self, now, last=self.base_delay)
+    def begin(self, now: float, share: Share | None = None) -> State:
+        """Return the state of one call that starts `now`; calls of one client hand in one `share`."""
+        return State(self, now, share or self.share())
 
-    def but(self, **changes: object) -> Self:
+    def but(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]  # the fields' own checks follow
+        return replace(self, **changes)
+
+    def tenacity_kwargs(
+        self, failure_of: Callable[[BaseException], Failure], *, rand: Callable[[], float], now: Callable[[], float]
+    ) -> dict[str, Any]:
+        """Return the keyword arguments that make `tenacity.retry` or `AsyncRetrying` follow this policy.
+
+        `failure_of` turns an exception into a `Failure`, as `upstream.failure_of` does for the SDK's.
+        """
+        calls: WeakKeyDictionary[Any, State] = WeakKeyDictionary()
+        verdicts: WeakKeyDictionary[Any, Wait | GiveUp] = WeakKeyDictionary()
+        share = self.share()
+
+        def wait(state: Any) -> float:
+            call = calls.setdefault(state, self.begin(now(), share))
+            verdicts[state] = call.after(failure_of(state.outcome.exception()), now=now(), rand=rand)
+            return getattr(verdicts[state], "seconds", 0.0)
+
+        def before(state: Any) -> None:
+            calls.setdefault(state, self.begin(now(), share))
+
+        return {
+            "before": before,
+            "retry": lambda state: state.outcome.failed and isinstance(state.outcome.exception(), Exception),
+            "wait": wait,
+            "stop": lambda state: isinstance(verdicts[state], GiveUp),
+            "reraise": True,
+        }
+
+    def stamina_hook(
+        self, failure_of: Callable[[BaseException], Failure], *, rand: Callable[[], float], now: Callable[[], float]
+    ) -> Callable[[Exception], bool | float]:
+        """Return the `on=` hook for one `stamina.retry_context(..., attempts=None, timeout=None)`: make one a call."""
+        call = self.begin(now())
+
+        def hook(error: Exception) -> bool | float:
+            answer = call.after(failure_of(error), now=now(), rand=rand)
+            return answer.seconds if isinstance(answer, Wait) else False
+
+        return hook
 
 
 @dataclass(slots=True)
@@ -226,28 +179,58 @@ class State:
 
     policy: RetryPolicy
     started: float
+    share: Share
     retries: int = 0
-    last: float = 0.0
+    last: float | None = None
+
+    def pace(self, now: float) -> float:
+        """Return the seconds to wait before an attempt that is ready `now`; reserves the turn."""
+        return self.share.turn(now)
+
+    def succeeded(self) -> None:
+        """Say that the call succeeded, which feeds the budget."""
+        self.share.earn()
 
     def after(self, failure: Failure, *, now: float, rand: Callable[[], float]) -> Wait | GiveUp:
         """Say how long to wait before the next attempt, or why there is none; draws one number per wait."""
+        policy = self.policy
         verdict = classify(failure)
         if not verdict.retryable:
             return GiveUp(verdict.reason)
-        if self.retries >= self.policy.max_retries:
-            return GiveUp(f"max_retries={self.policy.max_retries} used up")
-        floor = (failure.retry_after or 0.0) if self.policy.honor_retry_after else 0.0
-        if floor > self.policy.max_retry_after:
-            return GiveUp(f"retry-after {floor:g} s is longer than max_retry_after={self.policy.max_retry_after:g}")
-        seconds = self._wait(floor, rand())
-        if self.policy.deadline is not None and now + seconds > self.started + self.policy.deadline:
-            return GiveUp(f"the deadline of {self.policy.deadline:g} s would pass")
+        if self.retries >= policy.max_retries:
+            return GiveUp(f"max_retries={policy.max_retries} used up")
+        floor = (failure.retry_after or 0.0) if policy.honor_retry_after else 0.0
+        if floor > policy.max_retry_after:
+            return GiveUp(f"retry-after {floor:g} s is longer than max_retry_after={policy.max_retry_after:g}")
+        seconds = self._wait(failure.kind, floor, rand())
+        if policy.deadline is not None and now + seconds > self.started + policy.deadline:
+            return GiveUp(f"the deadline of {policy.deadline:g} s would pass")
+        if not self.share.spend(failure.kind):
+            return GiveUp(f"the retry budget for {failure.kind} is used up")
         self.retries += 1
         return Wait(seconds)
 
-    def _wait(self, floor: float, chance: float) -> float:
-        fixed, spread = self.policy.draw(self.retries, self.last, chance)
+    def _wait(self, kind: str, floor: float, chance: float) -> float:
+        base, jitter = self.policy.base_of(kind), JITTERS.index(self.policy.jitter)
+        last = base if self.last is None else self.last
+        fixed, spread = draw(jitter, base, self.policy.max_delay, self.retries, last, chance)
         self.last = fixed + spread
-        if floor > 0 and JITTERS[self.policy.jitter].exact_retry_after:
-            return floor
-        return max(floor, fixed) + spread
+        return above(jitter, floor, fixed, spread)
+
+
+__all__ = [
+    "JITTERS",
+    "KINDS",
+    "Attempt",
+    "Budget",
+    "Failure",
+    "GiveUp",
+    "Pacer",
+    "RetryPolicy",
+    "Share",
+    "State",
+    "Verdict",
+    "Wait",
+    "classify",
+    "kind_of",
+]
