@@ -339,6 +339,7 @@ class Strip {
     this.scale = (WIDTH - 12) / this.horizon;
     const drawing = document.createDocumentFragment();
     this.bars(drawing);
+    this.gaps(drawing);
     this.arrivals(drawing);
     this.flags(drawing);
     for (const at of axis(this.horizon / 1000)) {
@@ -366,6 +367,18 @@ class Strip {
       this.bar("wait", ms, Math.min(start, Math.max(this.store.now, ms)), 0.95, parent);
     }
     if (this.store.now > start) this.bar("attempt", start, this.store.now, 0.45, parent);
+  }
+
+  gaps(parent) { // half a second or more, and eight times the median
+    const { ticks } = this.store;
+    const lengths = ticks.slice(1).map(([ms], i) => ms - ticks[i][0]);
+    if (!lengths.some((length) => length > 500)) return;
+    const median = lengths.toSorted((a, b) => a - b)[lengths.length >> 1];
+    lengths.forEach((length, i) => {
+      if (length <= Math.max(500, 8 * median)) return;
+      shape("rect", { x: this.x(ticks[i][0]), y: 12, width: length * this.scale, height: 26,
+        fill: color("gap"), "fill-opacity": 0.22 }, parent);
+    });
   }
 
   arrivals(parent) {

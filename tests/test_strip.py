@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from claude_lab import strip
+from claude_lab.trace import Trace
+
+
+def flaky() -> Trace:
+    """A run that waited once, paused once, and was resumed."""
+    trace = Trace()
+    trace.add("attempt", 1, at=0.0)
+    trace.add("retry", {"error": "rate_limit", "attempt": 1, "wait": 2.0}, at=0.5)
+    for i in range(20):
+        trace.add("delta", "word ", at=3 + 0.05 * i + (4 if i > 9 else 0))
+    trace.add("reset", {"keep_chars": 100, "reason": "dropped"}, at=8.0)
+    trace.add("done", {"stop_reason": "end_turn"}, at=8.5)
+    return trace
+
+
+def test_a_retry_is_an_attempt_a_wait_and_an_attempt() -> None:
+    """The lane shows the failed attempt, the wait of the retry frame, and the attempt after it."""
+    lane = [(span.kind, span.start, span.end) for span in strip.attempts(flaky())]
+
+    assert lane == [("attempt", 0.0, 0.5), ("wait", 0.5, 2.5), ("attempt", 2.5, 8.5)]
+
+
+def test_a_long_gap_stands_out() -> None:
+    """A pause far above the usual gap is shaded, the usual gaps are not."""
+    (gap,) = strip.gaps(flaky())
+
+    assert (gap.start, gap.end) == pytest.approx((3.45, 7.5))
+
+
+@pytest.mark.parametrize(
+    ("marks", "ending"),
+    [
+        ([], "cut"),
+        ([("delta", "a")], "cut"),
+        ([("done", {"stop_reason": "end_turn"})], "done"),
+        ([("done", {"stop_reason": "stopped"})], "stopped"),
+        ([("error", {"error": "timeout"})], "error"),
+    ],
+)
+def test_every_ending_has_its_name(marks: list[tuple[str, object]], ending: str) -> None:
+    """A trace without a final frame was cut; it never looks done."""
+    trace = Trace()
+    for kind, value in marks:
+        trace.add(kind, value)
+
+    assert strip.ending(trace) == ending
+
+
+def test_columns_hold_every_delta_once() -> None:
+    """However many deltas there are, the columns are few and their sum is whole."""
+    trace = Trace()
+    for i in range(10_000):
+        trace.add("delta", "x", at=i * 0.0021)
+
+    columns = strip.columns(trace, 48)
+
+    assert len(columns) == 48
+    assert sum(deltas for _, _, deltas in columns) == 10_000
+
+
+def test_the_drawing_is_well_formed_and_small() -> None:
+    """The SVG of ten thousand deltas is XML of a few kilobytes, and tells its times in words."""
+    trace = flaky()
+    for i in range(10_000):
+        trace.add("delta", "<&>", at=9 + i * 0.001)
+
+    drawing = strip.svg(trace)
+
+    assert ET.fromstring(drawing).tag == "svg"
+    assert len(drawing) < 20_000
+    assert "waited 2.00 s before attempt 2" in drawing
+
+
+@pytest.mark.parametrize("duration", [0.0, 0.004, 0.9, 1.0, 59.0, 1234.5])
+def test_the_axis_is_round_and_short(duration: float) -> None:
+    """The axis starts at zero, never passes the end, and has at most seven labels."""
+    labels = strip.axis(duration)
+
+    assert labels[0] == 0
+    assert len(labels) <= 7
+    assert labels[-1] <= duration + 1e-9
