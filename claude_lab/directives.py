@@ -31,7 +31,7 @@ class Directive:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A `location` and what is in force in it: `levels` are the directives of http, server and location, outermost first.
+    """A `location` and what is in force in it: `levels` are the directives of http, server, location, in this order.
 
     A directive on an inner level replaces all of the same name on outer ones; so nginx treats those that concern us.
     """

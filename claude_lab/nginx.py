@@ -94,6 +94,7 @@ def location(rule: Rule, upstream: str, *, path: str = "/") -> str:
         f"proxy_read_timeout {rule.read_timeout * 1000:.0f}ms;",
         f"postpone_output {rule.postpone_output};",
         f"chunked_transfer_encoding {on(rule.chunked)};",
+        f"proxy_ignore_client_abort {on(rule.ignore_client_abort)};",
         f"gzip {on(rule.gzip)};",
     ]
     if rule.gzip:
@@ -233,6 +234,23 @@ class Nginx:
     def conf(self) -> str:
         """The configuration it runs with."""
         return self._program.conf if self._program else ""
+
+    @property
+    def prefix(self) -> Path:
+        """Its own directory: configuration, pid file, log, temporary files."""
+        if self._program is None:
+            raise RuntimeError("The nginx is not started; use it in a `with` block, or call start().")
+        return self._program.prefix
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return int((self.prefix / "nginx.pid").read_text())
+
+    @property
+    def log(self) -> str:
+        """Its error log so far."""
+        return self._program.log if self._program else ""
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return a client's context that trusts this nginx's certificate."""

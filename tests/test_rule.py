@@ -87,7 +87,7 @@ def test_sizes_and_times_read_as_nginx_reads_them() -> None:
 
 def test_a_wrong_rule_is_refused_at_the_door() -> None:
     """Unknown presets and holds, and sizes that are no sizes, raise with what to use instead."""
-    with pytest.raises(ValueError, match="'nginx-1.22'"):
+    with pytest.raises(ValueError, match=r"'nginx-1\.22'"):
         Rule.preset("nginx-9")
     with pytest.raises(ValueError, match="'clumps'"):
         Rule(hold="forever")  # type: ignore[arg-type]
