@@ -42,7 +42,7 @@ class Jupyter:
     def __init__(self, home: Path, *, python: str = sys.executable, **environment: str) -> None:
         self.home = home
         self.work = home / "work"
-        self.work.mkdir(parents=True)
+        self.work.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_hex(16)
         self.python = python
         self.environment = environment
@@ -86,7 +86,8 @@ class Jupyter:
         for line in self.process.stderr:
             log.append(line)
             if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                threading.Thread(target=self.process.stderr.read, daemon=True).start()
+                self._drain = threading.Thread(target=self.process.stderr.read, daemon=True)
+                self._drain.start()
                 return found[0]
         raise RuntimeError("JupyterLab did not start:\n" + "".join(log))
 
@@ -98,6 +99,9 @@ class Jupyter:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(8)
                 break
+        self._drain.join(2)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
     def notebook(self, name: str, *cells: str) -> str:
         """Write a notebook of code cells and return its URL."""
@@ -196,3 +200,21 @@ class Page:
         dark = "false" if "Light" not in name else "true"
         self.page.wait_for_selector(f"[data-jp-theme-light='{dark}']", state="attached")
         self.page.wait_for_timeout(400)
+
+    def reload(self) -> None:
+        """Reload the page, and wait for its kernel."""
+        self.page.reload()
+        self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+
+    def shut(self) -> None:
+        """Shut the kernel down and close the page."""
+        with contextlib.suppress(Exception):
+            self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        self.page.close()
+
+    def violations(self, axe: str, selector: str) -> list[str]:
+        """Return what axe-core finds wrong under `selector`."""
+        if not self.page.evaluate("() => Boolean(window.axe)"):
+            self.page.evaluate(f"() => {{ const module = undefined; {axe} }}")
+        found = self.page.evaluate("selector => window.axe.run(selector)", selector)
+        return [f"{rule['id']}: {rule['help']}" for rule in found["violations"]]

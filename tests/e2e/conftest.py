@@ -1,0 +1,74 @@
+"""One JupyterLab and one browser for all browser tests: each start costs seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter import Jupyter, Page, browser
+
+HERE = Path(__file__).parent
+AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def missing(reason: str) -> None:
+    """Skip, or fail where CI must have installed everything."""
+    if os.environ.get("CLAUDE_LAB_NEED_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place for servers and profiles."""
+    return tmp_path_factory.mktemp("e2e")
+
+
+@pytest.fixture(scope="session")
+def lab(home: Path) -> Iterator[Jupyter]:
+    """A JupyterLab as users have it."""
+    if not Path("/usr/bin/chromium").exists():
+        missing("chromium is not installed; apt-get install chromium")
+    with Jupyter(home / "lab", PYTHONPATH=f"{HERE}{os.pathsep}{HERE.parents[1]}") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chromium(home: Path) -> Iterator[Any]:
+    """A browser with a fresh profile."""
+    with browser(home / "profile") as context:
+        yield context
+
+
+@pytest.fixture
+def open_notebook(lab: Jupyter, chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """Return a function that writes a notebook of the given cells and opens it."""
+    pages: list[Page] = []
+
+    def open_one(*cells: str, server: Jupyter = lab) -> Page:
+        page = Page(chromium, server.notebook(f"{request.node.name}-{len(pages)}.ipynb", *cells))
+        pages.append(page)
+        return page
+
+    yield open_one
+    for page in pages:
+        page.shut()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core."""
+    if not AXE.exists():
+        missing("axe-core is not installed; npm ci --prefix tests/e2e")
+    return AXE.read_text()
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where pictures go."""
+    place = HERE / "screenshots"
+    place.mkdir(exist_ok=True)
+    return place

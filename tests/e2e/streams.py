@@ -1,0 +1,68 @@
+"""What the notebooks of the browser tests import: a stream without a network, paced on the portal."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from claude_lab.background import portal
+from claude_lab.trace import Trace
+from claude_lab.widgets import TokenStream
+
+
+class Stream:
+    """Pushes `deltas` pieces, `gap` seconds apart, into a view of its own; `stop()` ends it from any thread."""
+
+    def __init__(self, deltas: int = 400, gap: float = 0.01, *, text: str = "", stall: bool = False) -> None:
+        self.view = TokenStream(title="A stream", on_stop=self.stop)
+        self.trace = Trace()
+        self.trace.listeners.append(self.view.push)
+        self.pieces = [text[i : i + 4] for i in range(0, len(text), 4)] or [f"w{i:05d} " for i in range(deltas)]
+        self.gap = gap
+        self.stall = stall
+        self.stopped = False
+        self.task: Any = None
+
+    def stop(self) -> None:
+        """Cancel the stream."""
+        self.stopped = True
+        portal().loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        self.playing.cancel()
+
+    async def play(self) -> None:
+        """Push everything, keeping to the schedule; a cancelled stream ends as stopped."""
+        self.playing = asyncio.current_task()  # type: ignore[assignment]
+        start = asyncio.get_running_loop().time()
+        try:
+            for i, piece in enumerate(self.pieces):
+                late = start + i * self.gap - asyncio.get_running_loop().time()
+                if late > 0:
+                    await asyncio.sleep(late)
+                self.trace.add("delta", piece)
+            if self.stall:
+                await asyncio.sleep(3600)
+            self.trace.add("done", {"stop_reason": "end_turn", "usage": {"output_tokens": len(self.pieces)}})
+        except asyncio.CancelledError:
+            self.trace.add("done", {"stop_reason": "stopped", "usage": {}})
+            if not self.stopped:
+                raise
+
+    def start(self) -> Stream:
+        """Show the view and start; the cell may end."""
+        self.view.show()
+        self.task = portal().submit(self.play())
+        return self
+
+    def run(self) -> Stream:
+        """Show the view, and block the cell until the end."""
+        self.view.show()
+        portal().run(self.play())
+        return self
+
+    async def arun(self) -> Stream:
+        """Show the view, and await the end."""
+        self.start()
+        await asyncio.wrap_future(self.task)
+        return self

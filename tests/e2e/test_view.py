@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jupyter import Jupyter, Page
+
+SETUP = "from streams import Stream"
+TEXT = ".cl-live .cl-text[role=region]"
+STILL = ".cl-still"
+SAMPLE = (
+    """# Streaming
+
+A reader who sees the **first words** after half a second does not wait.
+
+- each event is a block of lines 🙂 👩‍👩‍👧
+- <script>alert(1)</script> stays text
+
+"""
+    + "And so it goes on, word after word, until the whole story is told. " * 8
+)
+
+Open = Callable[..., Page]
+
+
+def lengths(page: Page, times: int, every: float = 0.25) -> list[int]:
+    """Return the length of the live text, looked at several times."""
+    seen = []
+    for _ in range(times):
+        time.sleep(every)
+        found = page.page.query_selector(TEXT)
+        seen.append(len(found.inner_text()) if found else 0)
+    return seen
+
+
+def test_text_grows_and_stop_stops(open_notebook: Open, axe: str, screenshots: Path) -> None:
+    """The answer grows in several steps while its cell runs; Stop ends it; live and still pass axe, in both themes."""
+    page = open_notebook(SETUP, f"s = Stream(text={SAMPLE!r} * 4, gap=.02).run()")
+    page.run(0)
+    page.start(1)
+    page.page.wait_for_selector(TEXT)
+    steps = lengths(page, 8)
+    for theme in ("Light", "Dark"):
+        page.theme(f"JupyterLab {theme}")
+        page.page.locator(".claude-lab").screenshot(path=screenshots / f"live-{theme.lower()}.png")
+        assert page.violations(axe, ".claude-lab") == []
+
+    assert page.prompt(1) == "[*]:"
+    page.page.focus(".cl-stop")
+    page.page.keyboard.press("Enter")
+    page.wait_idle(1, 5)
+    page.page.wait_for_selector(STILL)
+
+    assert len(set(steps)) >= 4
+    assert steps == sorted(steps)
+    for theme in ("Dark", "Light"):
+        page.theme(f"JupyterLab {theme}")
+        page.page.locator(".claude-lab").screenshot(path=screenshots / f"still-{theme.lower()}.png")
+        assert page.violations(axe, ".claude-lab") == []
+    assert "Stopped here." in page.output(1)
+    assert page.complaints == []
+
+
+def test_a_finished_view_is_readable_without_kernel(open_notebook: Open, lab: Jupyter, screenshots: Path) -> None:
+    """Saved and reopened as a stranger's file, with no kernel, the answer is there; the file holds no widget."""
+    page = open_notebook(SETUP, f"s = Stream(text={SAMPLE!r}, gap=.003).run(); s.view.show(); s.view.show();")
+    page.run(0)
+    page.run(1)
+    page.page.wait_for_selector(STILL)
+    page.page.locator(".claude-lab").first.screenshot(path=screenshots / "still-markdown.png")
+    page.save()
+    name = "test_a_finished_view_is_readable_without_kernel-0.ipynb"
+    saved = lab.saved(name)
+    outputs = saved["cells"][1]["outputs"]
+
+    assert "widgets" not in saved["metadata"]
+    assert [sorted(output["data"]) for output in outputs] == [["text/html", "text/plain"]] * 3
+    saved["metadata"]["copied"] = True
+    (lab.work / "stranger.ipynb").write_text(json.dumps(saved))
+    other = page.page.context.new_page()
+    other.goto(lab.address("stranger.ipynb"))
+    other.wait_for_selector(".jp-OutputArea-output")
+    shown = other.locator(".jp-OutputArea-output").first
+    other.wait_for_timeout(500)
+    shown.screenshot(path=screenshots / "still-untrusted.png")
+    assert "first words" in shown.inner_text()
+    other.close()
+
+
+def test_a_burst_arrives_whole(open_notebook: Open) -> None:
+    """Ten thousand deltas at once pass Jupyter's message limits: all of the text, and no warning."""
+    page = open_notebook(SETUP, "s = Stream(10_000, gap=0).run()")
+    page.run(0)
+    page.run(1, 10)
+    page.page.wait_for_selector(STILL)
+
+    shown = page.page.locator(f"{STILL} .cl-text").first.evaluate("node => node.textContent")
+    assert shown == "".join(f"w{i:05d} " for i in range(10_000))
+    assert "rate exceeded" not in page.output(1)
+
+
+def test_views_stay_equal_and_whole(open_notebook: Open) -> None:
+    """A second view shown in mid-stream has all the text; the browser finds length and hash right at the end."""
+    watch = """() => { window.verdicts = []; new MutationObserver(records => records.forEach(r => r.target.dataset.whole
+        && window.verdicts.push(r.target.dataset.whole))).observe(document.body,
+        {subtree: true, attributes: true, attributeFilter: ["data-whole"]}); }"""
+    page = open_notebook(SETUP, f"s = Stream(text={SAMPLE!r} * 3, gap=.01).start()", "s.view.show();")
+    page.run(0)
+    page.page.evaluate(watch)
+    page.start(1)
+    page.page.wait_for_selector(TEXT)
+    time.sleep(0.5)
+    page.run(2)
+    page.page.wait_for_function(f"() => document.querySelectorAll('{TEXT}').length === 2")
+    texts = page.page.evaluate(f"() => [...document.querySelectorAll('{TEXT}')].map(node => node.textContent)")
+    page.page.wait_for_function(f"() => document.querySelectorAll('{STILL}').length === 2")
+
+    assert texts[0] == texts[1]
+    assert len(texts[0]) > 100
+    assert set(page.page.evaluate("() => window.verdicts")) <= {"true"}
+
+
+def test_a_reloaded_page_is_whole_again(open_notebook: Open) -> None:
+    """After a reload in mid-stream the text is back from its first word, and goes on."""
+    page = open_notebook(SETUP, "s = Stream(900, gap=.01).start()")
+    page.run(0)
+    page.run(1)
+    page.page.wait_for_selector(TEXT)
+    page.save()
+    page.reload()
+    page.page.wait_for_selector(TEXT, timeout=15_000)
+    first = page.page.locator(TEXT).inner_text()
+    time.sleep(0.5)
+
+    assert first.startswith("w00000 w00001 ")
+    assert len(page.page.locator(TEXT).inner_text()) > len(first)
+    page.page.wait_for_function("() => document.querySelector('.cl-live')?.dataset.whole === 'true'", timeout=15_000)
+
+
+def test_an_interrupt_reaches_a_silent_watched_source(open_notebook: Open) -> None:
+    """The kernel's interrupt ends an await on a source that says nothing, which plain ipykernel never does."""
+    source = "import asyncio\nasync def silent():\n    yield 'one'\n    await asyncio.sleep(3600)"
+    loop = "from claude_lab.watched import Watched\nasync for t in Watched(silent()): pass"
+    page = open_notebook(source, loop)
+    page.run(0)
+    page.start(1)
+    page.page.wait_for_selector(TEXT)
+    time.sleep(0.5)
+    page.interrupt()
+    page.wait_idle(1, 3)
+
+    page.page.wait_for_selector(STILL)
+    assert "Stopped here." in page.output(1)
+
+
+@pytest.mark.parametrize("way", ["sync", "async", "detached", "busy"])
+def test_stop_reaches_a_stalled_stream(open_notebook: Open, way: str) -> None:
+    """Stop ends a stream that says nothing, whatever the kernel is doing."""
+    cells = {
+        "sync": "s.run();",
+        "async": "await s.arun();",
+        "detached": "s.start();",
+        "busy": "s.start()\nimport time\nend = time.time() + 20\nwhile not s.task.done() and time.time() < end: pass",
+    }
+    page = open_notebook(SETUP, f"s = Stream(20, stall=True)\n{cells[way]}", "print('stopped:', s.stopped)")
+    page.run(0)
+    page.start(1)
+    page.page.wait_for_function(f"() => document.querySelector('{TEXT}')?.textContent.includes('w00019')")
+    page.page.click(".cl-stop")
+    page.wait_idle(1, 5)
+    page.run(2)
+
+    assert "stopped: True" in page.output(2)
+    assert "Stopped here." in page.output(1)
+
+
+def test_without_anywidget_the_view_is_plain_html(open_notebook: Open, home: Path, screenshots: Path) -> None:
+    """A front end that lacks anywidget shows the stream all the same, while the cell runs, and says why."""
+    where = home / "bare"
+    config = where / "config" / "labconfig"
+    config.mkdir(parents=True)
+    (config / "page_config.json").write_text('{"disabledExtensions": {"anywidget": true}}')
+    paths = f"{Path(__file__).parent}:{Path(__file__).parents[2]}"
+    with Jupyter(where, PYTHONPATH=paths) as server:
+        page = open_notebook(SETUP, "s = Stream(500, gap=.01).run()", server=server)
+        page.run(0)
+        page.start(1)
+        page.page.wait_for_selector(".cl-still .cl-note", timeout=6_000)
+        during = page.prompt(1)
+        early = len(page.output(1))
+        time.sleep(1)
+        later = len(page.output(1))
+        page.page.screenshot(path=screenshots / "bare.png")
+        page.wait_idle(1, 10)
+
+        assert during == "[*]:"
+        assert later > early
+        assert "did not come up" in page.output(1)
+        assert "w00499" in page.output(1)
