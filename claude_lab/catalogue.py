@@ -65,3 +65,36 @@ MODELS = {
 def thinks(model: str) -> bool:
     """Tell whether a model thinks of its own accord."""
     return model in MODELS and MODELS[model].thinks
+
+
+def describe(model: Model) -> dict[str, object]:
+    """Return a model as `GET /v1/models` shows it."""
+    yes, no = {"supported": True}, {"supported": False}
+    thinking = yes if model.thinks else no
+    return {
+        "id": model.id,
+        "type": "model",
+        "display_name": model.display_name,
+        "created_at": model.created_at,
+        "lifecycle": model.lifecycle,
+        "line": None,
+        "deprecated_at": None,
+        "retires_at": None,
+        "max_input_tokens": model.max_input_tokens,
+        "max_tokens": model.max_tokens,
+        "capabilities": {
+            "batch": yes,
+            "citations": yes,
+            "code_execution": no,
+            "context_management": no,
+            "effort": {**thinking, **dict.fromkeys(("low", "medium", "high", "xhigh", "max"), thinking)},
+            "image_input": yes,
+            "pdf_input": yes,
+            "server_tools": {**no, "code_execution": no, "web_search": no},
+            "structured_outputs": no,
+            "thinking": {
+                **yes,
+                "types": {"adaptive": thinking, "between_tools": thinking, "disabled": yes, "enabled": yes},
+            },
+        },
+    }

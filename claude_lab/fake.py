@@ -1,37 +1,36 @@
 """FakeClaude: the Messages API on a real socket, played from a scenario; unmodified client code streams from it.
 
-It never forwards anything anywhere, and never keeps a key.
+It never forwards anything anywhere, and never keeps a key. Under `/_lab/` it shows its journal and takes scenarios;
+a request's header `x-claude-lab-scenario` (a name, or JSON) chooses one for itself.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from types import TracebackType
 from typing import Any, Self
 
-from claude_lab import background, catalogue, chance, clock, faults, playback, tokens
+from claude_lab import background, bodies, chance, clock, gate, plans, replies
 from claude_lab.background import Served, TransportProtocol
-from claude_lab.frames import dump, frames
+from claude_lab.endpoints import NOT_FOUND, Call, Endpoints, read
 from claude_lab.journal import Entry, Journal, redact
-from claude_lab.messages import error_body
-from claude_lab.playback import Playback
 from claude_lab.player import Connection, Receive, Scope, Send, play
-from claude_lab.scenario import Decision, Request, Scenario
-
-ORGANIZATION = "00000000-0000-4000-8000-0000000c1a0d"
-STREAM = "text/event-stream; charset=utf-8"
-JSON = "application/json"
+from claude_lab.responses import Response, Tags, plain, refused
+from claude_lab.scenario import Scenario, World
 
 
 class FakeClaude:
     """A fake Claude that does what a scenario says: a context manager with a `.url`, a `.journal` and an ASGI `.app`.
 
-    `port=0` takes a free port; a taken one raises OSError from `start()`.
+    `port=0` takes a free port; a taken one raises OSError from `start()`. `prefix` begins every path.
     """
 
-    def __init__(self, scenario: Scenario | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, scenario: Scenario | None = None, *, host: str = "127.0.0.1", port: int = 0, prefix: str = ""
+    ) -> None:
         self.host = host
         self.port = port
+        self.prefix = prefix.rstrip("/")
         self.journal = Journal()
         self._served: Served | None = None
         self.put(scenario if scenario is not None else Scenario())
@@ -39,7 +38,7 @@ class FakeClaude:
     def put(self, scenario: Scenario) -> None:
         """Follow another scenario from the next request on, from its beginning."""
         self.scenario = scenario
-        self.world = scenario.world()
+        self._endpoints = Endpoints(scenario)
 
     def start(self) -> Self:
         """Serve on the portal; return once it answers."""
@@ -57,7 +56,12 @@ class FakeClaude:
         """The base URL for a client, without a trailing slash. Raises RuntimeError before `start()`."""
         if self._served is None:
             raise RuntimeError("The fake has no URL before it runs; use `with FakeClaude() as fake:` or call start().")
-        return self._served.url
+        return self._served.url + self.prefix
+
+    @property
+    def world(self) -> World:
+        """The world that decides the requests."""
+        return self._endpoints.world
 
     @property
     def requests(self) -> list[Entry]:
@@ -78,133 +82,79 @@ class FakeClaude:
             if scope["type"] == "lifespan":
                 await lifespan(receive, send)
             elif scope["type"] == "http":
-                await self._answer(scope, Connection(scope, receive, send))
+                await self._serve(scope, Connection(scope, receive, send))
 
         return app
 
-    async def _answer(self, scope: Scope, connection: Connection) -> None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        raw = await read(connection)
-        body = json.loads(raw or b"null")
-        entry = self._note(scope, headers, body, raw)
-        decision = self.world.admit(entry.at, request_of(entry))
-        entry.fault = str(decision.fault) if decision.fault is not None else None
-        entry.request_id, entry.status = decision.request_id, decision.status
-        played, kind = self._played(decision, entry)
-        sent = {"content-type": kind, **head(decision), **extra(decision)}
-        if not entry.stream or decision.refusal:
-            sent["content-length"] = str(sum(map(len, played.chunks)))
+    async def _serve(self, scope: Scope, connection: Connection) -> None:
+        call = await read(scope, connection, self.prefix)
+        if call.path.startswith("/_lab/"):
+            response = control(self, call)
+            await play(response.played, connection, response.status, response.lines())
+            return
+        entry = call.entry = self._note(call)
+        call.tags = Tags(replies.ident("req", self.scenario.seed, entry.fingerprint, entry.number))
         try:
-            ended = await play(played, connection, decision.status, lines(sent))
-            entry.ended = outcome(decision, played, ended)
-        except BaseException:
-            entry.ended = "stopped"
-            raise
+            response = self._endpoints.respond(call)
+            entry.status, entry.request_id = response.status, response.headers.get("request-id")
+            entry.fault = str(response.fault) if response.fault is not None else None
+            entry.retry_after = seconds_told(response)
+            ended = await play(response.played, connection, response.status, response.lines())
+            entry.ended = response.outcome(ended)
         finally:
             entry.sent_bytes, entry.ended_at = connection.sent_bytes, clock.now()
+            if entry.ended == "open":
+                entry.ended = "stopped"
 
-    def _note(self, scope: Scope, headers: dict[str, str], body: Any, raw: bytes) -> Entry:
+    def _note(self, call: Call) -> Entry:
         """Open a journal entry for a request."""
         return self.journal.add(
             Entry(
                 number=len(self.journal) + 1,
                 at=clock.now(),
-                method=scope["method"],
-                path=scope["path"],
-                headers=redact(headers),
-                body=body,
-                call=headers.get("x-claude-lab-call"),
-                attempt=attempt_of(headers),
-                fingerprint=chance.key(raw),
-                stream=bool(isinstance(body, dict) and body.get("stream")),
+                method=call.method,
+                path=call.path,
+                headers=redact(call.headers),
+                call=call.headers.get("x-claude-lab-call"),
+                attempt=attempt_of(call.headers),
+                fingerprint=chance.key(call.raw),
             )
         )
 
-    def _played(self, decision: Decision, entry: Entry) -> tuple[Playback, str]:
-        """Return what to play for a decision, and its content type."""
-        if refusal := decision.refusal:
-            return refused(refusal, decision.request_id), refusal.content_type
-        assert decision.reply is not None
-        made = frames(decision.reply)
-        paced = sum(1 for each in made if each.paced)
-        gaps = decision.gaps(max(0, paced - 1))
-        if not entry.stream:
-            return playback.whole(decision.reply, decision.ttft + sum(gaps), decision.fault), JSON
-        played = playback.timed(made, decision.ttft, decision.pace.head, gaps)
-        if isinstance(decision.fault, faults.Break):
-            played = playback.bend(played, made, decision.fault)
-        return played, STREAM
+
+def control(fake: FakeClaude, call: Call) -> Response:
+    """Answer a request under `/_lab/`: the scenario (GET, PUT) and the journal (GET, DELETE)."""
+    tags = Tags("req_lab")
+    if refusal := gate.stranger(call.headers, fake.host):
+        return refused(refusal, tags)
+    what = (call.method, call.path.removeprefix("/_lab/"))
+    if what == ("PUT", "scenario"):
+        try:
+            fake.put(plans.read(call.raw))
+        except ValueError as error:
+            return refused(bodies.invalid(error), tags)
+    if what in (("GET", "scenario"), ("PUT", "scenario")):
+        return plain(plans.write(fake.scenario), tags)
+    if what == ("DELETE", "journal"):
+        fake.journal.clear()
+    if what in (("GET", "journal"), ("DELETE", "journal")):
+        return plain(fake.journal.json(), tags)
+    return refused(NOT_FOUND, tags)
 
 
-def outcome(decision: Decision, played: Playback, ended: str) -> str:
-    """Return what the journal says of an answer's end."""
-    if decision.refusal:
-        return "refused"
-    return ended if ended == "client left" else "complete" if played.whole else "fault"
-
-
-def refused(refusal: faults.Refusal, request_id: str) -> Playback:
-    """Return the playback of an HTTP error."""
-    body = refusal.body
-    if body is None:
-        body = dump(error_body(refusal.error_type, refusal.message, request_id, error_code=refusal.error_code))
-    return Playback([body.encode()], [0.0])
-
-
-def head(decision: Decision) -> dict[str, str]:
-    """Return the headers of every answer."""
-    return {
-        "request-id": decision.request_id,
-        "anthropic-organization-id": ORGANIZATION,
-        "cache-control": "no-cache",
-        "server": "cloudflare",
-        "cf-cache-status": "DYNAMIC",
-        "x-robots-tag": "none",
-        "strict-transport-security": "max-age=31536000; includeSubDomains; preload",
-        "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    }
-
-
-def extra(decision: Decision) -> dict[str, str]:
-    """Return the headers that tell a refused client when to come back."""
-    return decision.refusal.headers if decision.refusal else {}
-
-
-def lines(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return the headers as ASGI wants them."""
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+def seconds_told(response: Response) -> float | None:
+    """Return the seconds that a refusal told its client to wait, or None."""
+    told = response.headers.get("retry-after-ms")
+    if told is not None:
+        return float(told) / 1000
+    told = response.headers.get("retry-after", "")
+    return float(told) if re.fullmatch(r"\d+(\.\d+)?", told) else None
 
 
 def attempt_of(headers: dict[str, str]) -> int:
     """Return the attempt's number, from 1: our driver's header, else one more than the SDK's count of retries."""
     ours, sdk = headers.get("x-claude-lab-attempt", ""), headers.get("x-stainless-retry-count", "")
-    return int(ours) if ours.isdigit() else int(sdk) + 1 if sdk.isdigit() else 1
-
-
-def request_of(entry: Entry) -> Request:
-    """Return a journal entry as the world sees it."""
-    body = entry.body
-    return Request(
-        model=body.get("model", catalogue.DEFAULT),
-        max_tokens=body.get("max_tokens", 0),
-        stream=entry.stream,
-        input_tokens=tokens.count_request(body),
-        body=body,
-        call=entry.call,
-        attempt=entry.attempt,
-        fingerprint=entry.fingerprint,
-    )
-
-
-async def read(connection: Connection) -> bytes:
-    """Return the whole body of a request."""
-    chunks = []
-    more = True
-    while more:
-        message = await connection.receive()
-        chunks.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(chunks)
+    return int(ours) if ours.isdecimal() else int(sdk) + 1 if sdk.isdecimal() else 1
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,10 @@ class Journal:
     def clear(self) -> None:
         """Forget everything."""
         self.entries.clear()
+
+    def json(self) -> list[dict[str, Any]]:
+        """Return the entries as JSON, keys redacted."""
+        return [dataclasses.asdict(entry) for entry in self]
 
     def __len__(self) -> int:
         return len(self.entries)

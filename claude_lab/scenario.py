@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from claude_lab import catalogue, chance, faults, replies
+from claude_lab import cache, catalogue, chance, faults, replies
+from claude_lab.cache import Cache
 from claude_lab.chance import Purpose
 from claude_lab.faults import Fault
+from claude_lab.limits import Limits, Meter
 from claude_lab.messages import Reply, Usage
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
@@ -53,7 +55,8 @@ class Outage:
 class Decision:
     """What happens to one request: `fault` (a `Refusal`, a `Break`, a `Raw`, or None), and else `ttft` and `reply`.
 
-    `reply` is None for refusals and for requests without a body.
+    `reply` is None for refusals and for requests without a body. `levels` are the limits' limit, remaining and seconds
+    until full, for requests, input and output tokens; None without limits.
     """
 
     seed: int
@@ -64,6 +67,7 @@ class Decision:
     fault: Fault | None = None
     usage: Usage | None = None
     reply: Reply | None = None
+    levels: tuple[tuple[float, float, float], ...] | None = None
 
     @property
     def refusal(self) -> faults.Refusal | None:
@@ -93,7 +97,9 @@ class Scenario:
 
     `faults` is a script: the first request to arrive gets the first one, the next the second, then all is well.
     `odds` maps a fault to the chance that an attempt meets it; `outages` come by time. `pace` is a `Pace` or the name
-    of a profile; `voice` says how answers read, `answer` what. Equal seeds give equal bytes and delays.
+    of a profile; `limits` are None for no rate limit; `voice` says how answers read, `answer` what. `headers=False`
+    leaves the rate limit headers out, as some accounts see it; `padding` pads events with spaces, as the API does.
+    Equal seeds give equal bytes and delays.
     """
 
     faults: Sequence[Fault] = ()
@@ -101,8 +107,11 @@ class Scenario:
     pace: Pace | str = "lively"
     odds: Mapping[Fault, float] = field(default_factory=dict)
     outages: Sequence[Outage] = ()
+    limits: Limits | None = None
     voice: Voice = field(default_factory=Voice)
     answer: str | None = None
+    headers: bool = True
+    padding: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pace", Pace.of(self.pace))
@@ -130,23 +139,53 @@ class World:
     def __init__(self, scenario: Scenario, began: float | None = None) -> None:
         self.scenario = scenario
         self.began = began
+        self.pace = Pace.of(scenario.pace)
         self.arrivals = 0
         self._seen: dict[int, int] = {}
         self._odds = tuple(scenario.odds.items())
+        self._meter: Meter | None = None
+        self._cache = Cache()
 
     def admit(self, now: float, request: Request) -> Decision:
         """Decide a request that arrives `now`, in seconds of any clock that does not go back."""
         seed = self.scenario.seed
         key, attempt = self._identity(request)
-        pace: Pace = self.scenario.pace  # type: ignore[assignment]  # __post_init__ has looked it up
+        pace = self.pace
         fault = self._fault(now, seed, key, attempt)
         self.arrivals += 1
         if fault is not None and not isinstance(fault, faults.Break):
             return Decision(seed, key, attempt, pace, fault=fault)
-        usage = Usage(request.input_tokens)
-        ttft = pace.first(chance.u(seed, key, attempt, Purpose.TTFT), request.input_tokens)
+        usage = self._usage(now, request)
         reply = self._reply(request, usage, key, attempt) if request.body else None
-        return Decision(seed, key, attempt, pace, ttft, fault, usage, reply)
+        levels = None
+        if self.scenario.limits is not None:
+            refusal = self._charge(now, request, usage, reply, self.scenario.limits)
+            levels = self._meter.levels(now) if self._meter else None
+            if refusal is not None:
+                return Decision(seed, key, attempt, pace, fault=refusal, levels=levels)
+        fresh = request.input_tokens - usage.cache_read
+        ttft = pace.first(chance.u(seed, key, attempt, Purpose.TTFT), fresh)
+        return Decision(seed, key, attempt, pace, ttft, fault, usage, reply, levels)
+
+    def _usage(self, now: float, request: Request) -> Usage:
+        """Return the input side of the usage, through the cache where the request marks anything."""
+        if request.body and cache.marked(request.body):
+            minimum = catalogue.MODELS[request.model].cache_minimum
+            return self._cache.use(now, request.body, request.input_tokens, minimum)
+        return Usage(request.input_tokens)
+
+    def _charge(
+        self, now: float, request: Request, usage: Usage, reply: Reply | None, limits: Limits
+    ) -> faults.Refusal | None:
+        """Charge the limits; what the cache remembered is free."""
+        if self._meter is None:
+            self._meter = Meter(limits, now)
+        output = request.output_tokens or 0
+        if limits.charge == "max_tokens":
+            output = request.max_tokens
+        elif reply is not None:
+            output = reply.usage.output
+        return self._meter.take(now, request.input_tokens - usage.cache_read, output)
 
     def _identity(self, request: Request) -> tuple[int, int]:
         """Return the key and attempt that chance goes by: our driver's, else the body's and how often it came."""

@@ -19,6 +19,8 @@ IMAGE = 1_600
 """Tokens of an image, whatever its size."""
 PDF_PAGE = 2_000
 """Tokens of a PDF, whatever its length."""
+SAMPLE = 65_536
+"""Characters of a long text that are really looked at."""
 TOOLS = 340
 """Tokens of the instructions that a request with tools carries."""
 
@@ -30,7 +32,9 @@ def split(text: str) -> list[str]:
 
 
 def count(text: str) -> int:
-    """Return how many tokens a text has."""
+    """Return how many tokens a text has; beyond `SAMPLE` characters, in proportion to its beginning."""
+    if len(text) > SAMPLE:
+        return len(split(text[:SAMPLE])) * len(text) // SAMPLE
     return len(split(text))
 
 

@@ -1,0 +1,210 @@
+"""What a request's body may look like: the Messages API's fields and ranges, and the JSON that carries them.
+
+Source: the SDK's parameter types.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from claude_lab.faults import Refusal
+from claude_lab.shapes import (
+    Problem,
+    anything,
+    array,
+    boolean,
+    integer,
+    mapping,
+    nullable,
+    number,
+    one_of,
+    record,
+    string,
+    tagged,
+    text_or,
+)
+
+OLD, NEW = "2023-06-01", "2026-10-21"
+VERSIONS = (OLD, NEW)
+LIMIT_BYTES = 32 * 1024 * 1024
+"""A larger body is a 413."""
+DEPTH = 200
+"""Deeper JSON is a 400."""
+
+CACHE = nullable(record({"type": one_of("ephemeral")}, {"ttl": one_of("5m", "1h")}))
+MARKED = {"cache_control": CACHE}
+SOURCE = tagged(
+    {
+        "base64": record({"type": anything, "media_type": string(), "data": string()}),
+        "url": record({"type": anything, "url": string()}),
+        "file": record({"type": anything, "file_id": string()}),
+        "text": record({"type": anything, "media_type": one_of("text/plain"), "data": string()}),
+        "content": record({"type": anything, "content": anything}),
+    }
+)
+TEXT = record({"type": anything, "text": string()}, {**MARKED, "citations": nullable(array(mapping))})
+IMAGE = record({"type": anything, "source": SOURCE}, {**MARKED, "transformations": nullable(mapping)})
+DOCUMENT = record(
+    {"type": anything, "source": SOURCE},
+    {
+        **MARKED,
+        "citations": nullable(record({}, {"enabled": boolean})),
+        "context": nullable(string()),
+        "title": nullable(string()),
+    },
+)
+INNER = tagged(
+    {"text": TEXT, "image": IMAGE, "document": DOCUMENT, "search_result": mapping, "tool_reference": mapping}
+)
+TOOL_ID = string(pattern="^[a-zA-Z0-9_-]+$")
+TOOL_USE = record(
+    {"type": anything, "id": TOOL_ID, "name": string(at_least=1, at_most=200), "input": mapping},
+    {**MARKED, "caller": mapping, "toolset_name": nullable(string())},
+)
+TOOL_RESULT = record(
+    {"type": anything, "tool_use_id": TOOL_ID},
+    {**MARKED, "content": text_or(array(INNER)), "is_error": boolean, "toolset_name": nullable(string())},
+)
+BLOCK = tagged(
+    {
+        "text": TEXT,
+        "image": IMAGE,
+        "document": DOCUMENT,
+        "search_result": mapping,
+        "thinking": record({"type": anything, "thinking": string(), "signature": string()}),
+        "redacted_thinking": record({"type": anything, "data": string()}),
+        "tool_use": TOOL_USE,
+        "tool_result": TOOL_RESULT,
+        "server_tool_use": mapping,
+        "web_search_tool_result": mapping,
+        "web_fetch_tool_result": mapping,
+        "code_execution_tool_result": mapping,
+        "bash_code_execution_tool_result": mapping,
+        "text_editor_code_execution_tool_result": mapping,
+        "tool_search_tool_result": mapping,
+        "container_upload": mapping,
+    }
+)
+MESSAGE = record({"role": one_of("user", "assistant", "system"), "content": text_or(array(BLOCK))})
+TOOL = record(
+    {"name": string(at_least=1, at_most=128, pattern="^[a-zA-Z0-9_-]{1,128}$"), "input_schema": mapping},
+    {
+        **MARKED,
+        "type": nullable(one_of("custom")),
+        "description": string(),
+        "strict": boolean,
+        "defer_loading": boolean,
+        "eager_input_streaming": nullable(boolean),
+        "input_examples": array(mapping),
+        "allowed_callers": array(string()),
+    },
+)
+PARALLEL = {"disable_parallel_tool_use": boolean}
+DISPLAY = {"display": nullable(one_of("summarized", "omitted"))}
+FIELDS = {
+    "model": string(at_least=1, at_most=256),
+    "messages": array(MESSAGE, at_most=100_000),
+}
+COUNTED = {
+    "system": text_or(array(tagged({"text": TEXT}))),
+    "tools": array(lambda value, path: tool(value, path)),
+    "tool_choice": tagged(
+        {
+            "auto": record({"type": anything}, PARALLEL),
+            "any": record({"type": anything}, PARALLEL),
+            "none": record({"type": anything}),
+            "tool": record({"type": anything, "name": string()}, PARALLEL),
+        }
+    ),
+    "thinking": tagged(
+        {
+            "enabled": record({"type": anything, "budget_tokens": integer(1024)}, DISPLAY),
+            "adaptive": record({"type": anything}, DISPLAY),
+            "between_tools": record({"type": anything}, DISPLAY),
+            "disabled": record({"type": anything}),
+        }
+    ),
+    "output_config": record(
+        {}, {"effort": nullable(one_of("low", "medium", "high", "xhigh", "max")), "format": nullable(mapping)}
+    ),
+    "cache_control": CACHE,
+    "speed": nullable(one_of("standard", "fast")),
+    "mcp_servers": array(mapping),
+    "context_management": nullable(mapping),
+}
+OPTIONAL = {
+    **COUNTED,
+    "stream": boolean,
+    "stop_sequences": array(string()),
+    "metadata": record({}, {"user_id": nullable(string(at_most=256))}),
+    "service_tier": one_of("auto", "standard_only"),
+    "container": nullable(text_or(mapping)),
+    "diagnostics": nullable(mapping),
+    "inference_geo": nullable(string()),
+    "fallbacks": anything,
+}
+SAMPLING = {"temperature": number(0, 1), "top_p": number(0, 1), "top_k": integer(0)}
+CREATE = record({**FIELDS, "max_tokens": integer(0)}, {**OPTIONAL, **SAMPLING})
+COUNT = record(FIELDS, {**COUNTED, **SAMPLING})
+BATCH = record(
+    {
+        "requests": array(
+            record({"custom_id": string(pattern="^[a-zA-Z0-9_-]{1,64}$"), "params": mapping}),
+            at_least=1,
+            at_most=100_000,
+        )
+    }
+)
+
+
+def tool(value: Any, path: str) -> Problem | None:
+    """Fit a tool: one with a schema of its own, or a server tool, which is taken as it is."""
+    kind = value.get("type") if isinstance(value, Mapping) else None
+    if isinstance(kind, str) and kind != "custom":
+        return record({"name": string()}, dict.fromkeys(value, anything))(value, path)
+    return TOOL(value, path)
+
+
+def invalid(message: object) -> Refusal:
+    """Return a 400."""
+    return Refusal(status=400, message=str(message))
+
+
+def parse(raw: bytes) -> Any:
+    """Return the JSON value of a body. Raises ValueError, in the API's words, for what is none.
+
+    NaN, lone surrogates and nesting deeper than `DEPTH` are refused: nothing further in could write them back.
+    """
+    try:
+        value = json.loads(raw, parse_constant=refuse_constant)
+        if b"\\u" in raw:
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
+        raise ValueError(f"The request body is not valid JSON: {reason}") from None
+    if raw.count(b"[") + raw.count(b"{") > DEPTH and deeper(value, DEPTH):
+        raise ValueError("The request body is not valid JSON: too deeply nested")
+    return value
+
+
+def refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which are not JSON."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def deeper(value: Any, depth: int) -> bool:
+    """Tell whether a value is nested deeper than so many levels."""
+    level = [value]
+    for _ in range(depth):
+        level = [inner for outer in level for inner in children(outer)]
+        if not level:
+            return False
+    return True
+
+
+def children(value: Any) -> Iterator[Any]:
+    """Yield the containers right inside a value."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (each for each in inner if isinstance(each, (dict, list)))
