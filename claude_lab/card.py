@@ -42,7 +42,7 @@ def html(title: str, facts: Mapping[str, str], *, url: str = "") -> str:
     )
     return (
         f'<div class="claude-lab cl-still"><style>{style()}</style>'
-        f'<div class="cl-head"><span class="cl-title">{escape(title)}</span></div>'
+        f'<div class="cl-head"><strong class="cl-title">{escape(title)}</strong></div>'
         f'<table style="margin:2px 0 4px;border-collapse:collapse;font-size:13px">{rows}</table>{links(url)}</div>'
     )
 

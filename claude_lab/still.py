@@ -80,13 +80,13 @@ def html(trace: Trace, *, title: str = "", note: str = "", live: bool = False) -
     wrong = complaint(trace)
     parts = [
         f'<div class="claude-lab cl-still"><style>{style()}</style>',
-        f'<div class="cl-head"><span class="cl-title">{escape(title)}</span>'
+        f'<div class="cl-head"><strong class="cl-title">{escape(title)}</strong> '
         f'<span class="cl-status">{escape("streaming" if live else summary(trace))}</span></div>',
         f'<div class="cl-note">{escape(note)}</div>' if note else "",
         thinking(trace),
         f'<div class="cl-error">{escape(whole(wrong))}</div>' if wrong else "",
         body(answer, "" if live else ENDINGS[strip.ending(trace)]),
-        strip.svg(trace) if trace.marks else "",
+        strip.picture(trace, live=live) if trace.marks else "",
         "</div>",
     ]
     return "".join(parts)

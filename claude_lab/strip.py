@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import quote
 
 from claude_lab.trace import Trace
 
@@ -28,7 +29,22 @@ COLORS = {
     "error": "#d1500a",
 }
 SHADED = {"attempt": 0.45, "wait": 0.95, "gap": 0.22}
+DARK = {"arrival": "#56b4e9", "first": "#56b4e9", "reset": "#e09bc8", "cut": "#ff9d6b", "error": "#ff9d6b"}
+MARGIN = 6
 COLUMNS = 48
+
+
+def shades(colors: dict[str, str]) -> str:
+    """Return style rules that fill each kind of shape with its color."""
+    return "".join(f".{kind}{{fill:{color}}}" for kind, color in colors.items())
+
+
+SHADES = (
+    "text{font:10px sans-serif;fill:#666}.axis{stroke:#888;stroke-opacity:.5}"
+    + f".ticks{{stroke:{COLORS['arrival']}}}"
+    + shades(COLORS)
+    + f"@media(prefers-color-scheme:dark){{text{{fill:#bbb}}.ticks{{stroke:{DARK['arrival']}}}{shades(DARK)}}}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +132,56 @@ def tick_height(deltas: int) -> float:
     return min(20.0, 8 + 3 * math.log2(max(deltas, 1)))
 
 
-def seconds(time: float) -> str:
-    """Return an axis label such as "0.5 s"."""
-    return f"{time:.3g} s"
-
-
-def svg(trace: Trace, *, width: int = WIDTH) -> str:
-    """Return the strip as one `<svg>` element; `<title>` elements tell the times on hover."""
-    scale = (width - 12) / max(trace.duration, 1e-3)
+def svg(trace: Trace, *, live: bool = False) -> str:
+    """Return the strip as one `<svg>` document, light or dark as the page is; `live` leaves out the end."""
+    scale = scale_of(trace)
+    flags = [point for point in points(trace) if not (live and point.kind == "cut")]
     parts = [
-        f'<svg class="cl-strip" viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}" role="img" '
-        f'aria-label="{escape(described(trace))}" style="max-width:100%;display:block">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
+        f"<style>{SHADES}</style>",
+        *(draw_span(span, scale) for span in spans(trace)),
+        draw_ticks(trace, scale),
+        *(draw_point(point, scale) for point in flags),
+        *(draw_label(time, scale) for time in axis(trace.duration)),
+        "</svg>",
     ]
-    parts += [draw_span(span, scale) for span in spans(trace)]
-    parts.append(draw_ticks(trace, width, scale))
-    parts += [draw_point(point, scale) for point in points(trace)]
-    parts += [draw_hover(column, scale) for column in columns(trace, COLUMNS)]
-    parts += [draw_label(time, scale) for time in axis(trace.duration)]
-    return "".join([*parts, "</svg>"])
+    return "".join(parts)
+
+
+def picture(trace: Trace, *, live: bool = False) -> str:
+    """Return the strip as HTML: the drawing as an image, and over it unseen areas that tell their times on hover.
+
+    An image survives where notebooks of strangers are shown: there `<svg>` elements are taken out of the HTML and
+    the words in them are left behind.
+    """
+    scale = scale_of(trace)
+    source = "data:image/svg+xml," + quote(svg(trace, live=live), safe=" =:/'(),;{}.-")
+    areas = [
+        *(hover(scale, a, b, 18, f"{a:.2f} to {b:.2f} s: {deltas(n)}") for a, b, n in columns(trace, COLUMNS)),
+        *(hover(scale, s.start, s.end, 18 if s.kind == "gap" else 0, s.label) for s in spans(trace)),
+        *(hover(scale, p.at - 4 / scale, p.at + 4 / scale, 9, p.label) for p in points(trace)),
+    ]
+    return (
+        f'<div class="cl-strip" style="position:relative;width:{WIDTH}px;max-width:100%;margin-top:4px">'
+        f'<img alt="{escape(described(trace))}" src="{source}" style="display:block;width:100%">{"".join(areas)}</div>'
+    )
+
+
+def hover(scale: float, start: float, end: float, top: int, told: str) -> str:
+    """Return an empty area from `start` to `end` seconds that tells `told` on hover."""
+    left, width = (MARGIN + start * scale) / WIDTH, (end - start) * scale / WIDTH
+    place = f"left:{left:.1%};width:{width:.1%};top:{top}px;height:{12 if top < 18 else 22}px"
+    return f'<span title="{escape(told)}" style="position:absolute;{place}"></span>'
+
+
+def deltas(number: int) -> str:
+    """Return "1 delta", "2 deltas"."""
+    return f"{number} delta" if number == 1 else f"{number} deltas"
+
+
+def scale_of(trace: Trace) -> float:
+    """Return how many pixels a second is wide."""
+    return (WIDTH - 2 * MARGIN) / max(trace.duration, 1e-3)
 
 
 def described(trace: Trace) -> str:
@@ -142,57 +190,35 @@ def described(trace: Trace) -> str:
     return "Timeline: " + "; ".join([*notable, *(point.label for point in points(trace))])
 
 
-def color(kind: str) -> str:
-    """Return the color as a CSS variable that a theme may set, with the plain color behind it."""
-    return f"var(--cl-{kind},{COLORS[kind]})"
-
-
 def draw_span(span: Span, scale: float) -> str:
     """Return a bar: gaps across the arrivals, attempts and waits in their own lane."""
     top, height = (12, 26) if span.kind == "gap" else (3, 5)
     return (
-        f'<rect x="{6 + span.start * scale:.1f}" y="{top}" width="{max(1, (span.end - span.start) * scale):.1f}" '
-        f'height="{height}" fill="{color(span.kind)}" fill-opacity="{SHADED[span.kind]}">'
-        f"<title>{escape(span.label)}</title></rect>"
+        f'<rect class="{span.kind}" x="{MARGIN + span.start * scale:.1f}" y="{top}" '
+        f'width="{max(1, (span.end - span.start) * scale):.1f}" height="{height}" '
+        f'fill-opacity="{SHADED[span.kind]}"/>'
     )
 
 
-def draw_ticks(trace: Trace, width: int, scale: float) -> str:
+def draw_ticks(trace: Trace, scale: float) -> str:
     """Return all arrivals as one path, a column of pixels each."""
     tally: dict[int, int] = {}
     for at in trace.arrivals:
-        x = round(6 + at * scale)
+        x = int(MARGIN + at * scale)
         tally[x] = tally.get(x, 0) + 1
-    path = "".join(f"M{x} 37v-{tick_height(deltas):.3g}" for x, deltas in sorted(tally.items()))
-    base = f'<path d="M6 38H{width - 6}" stroke="currentColor" stroke-opacity=".35"/>'
-    return f'{base}<path d="{path}" stroke="{color("arrival")}" fill="none"/>'
+    path = "".join(f"M{x}.5 37v-{tick_height(deltas):.3g}" for x, deltas in sorted(tally.items()))
+    base = f'<path class="axis" d="M{MARGIN} 38H{WIDTH - MARGIN}"/>'
+    return f'{base}<path class="ticks" d="{path}"/>'
 
 
 def draw_point(point: Point, scale: float) -> str:
     """Return a flag: a triangle for the first token, a diamond for a seam, a bar for the end."""
     shapes = {"first": "m0 18l-4-7h8z", "reset": "m0 10l4 5l-4 5l-4-5z"}
     shape = shapes.get(point.kind, "m-1 11h2v27h-2z")
-    return (
-        f'<path d="M{6 + point.at * scale:.1f} 0{shape}" fill="{color(point.kind)}">'
-        f"<title>{escape(point.label)}</title></path>"
-    )
-
-
-def draw_hover(column: tuple[float, float, int], scale: float) -> str:
-    """Return an unseen bar that tells its times on hover."""
-    start, end, deltas = column
-    noun = "delta" if deltas == 1 else "deltas"
-    return (
-        f'<rect x="{6 + start * scale:.1f}" y="18" width="{(end - start) * scale:.1f}" height="20" fill-opacity="0">'
-        f"<title>{start:.2f} to {end:.2f} s: {deltas} {noun}</title></rect>"
-    )
+    return f'<path class="{point.kind}" d="M{MARGIN + point.at * scale:.1f} 0{shape}"/>'
 
 
 def draw_label(time: float, scale: float) -> str:
     """Return a label of the time axis."""
-    anchor = "start" if time == 0 else "middle"
-    x = 6 + time * scale
-    return (
-        f'<text x="{x - 4 * (time == 0):.1f}" y="49" font-size="10" fill="currentColor" text-anchor="{anchor}" '
-        f'font-family="sans-serif">{seconds(time)}</text>'
-    )
+    x, anchor = (2.0, "start") if time == 0 else (MARGIN + time * scale, "middle")
+    return f'<text x="{x:.1f}" y="49" text-anchor="{anchor}">{time:.3g} s</text>'

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -71,11 +72,16 @@ def test_the_drawing_is_well_formed_and_small() -> None:
     for i in range(10_000):
         trace.add("delta", "<&>", at=9 + i * 0.001)
 
-    drawing = strip.svg(trace)
+    drawing, picture = strip.svg(trace), strip.picture(trace)
 
-    assert ET.fromstring(drawing).tag == "svg"
-    assert len(drawing) < 20_000
-    assert "waited 2.00 s before attempt 2" in drawing
+    assert ET.fromstring(drawing).tag.endswith("svg")
+    assert len(picture) < 30_000
+    assert 'title="waited 2.00 s before attempt 2"' in picture
+
+
+def test_without_its_tags_the_picture_leaves_no_words() -> None:
+    """A viewer that takes out unknown elements leaves nothing of the strip in the text."""
+    assert re.sub(r"<[^>]*>", "", strip.picture(flaky())) == ""
 
 
 @pytest.mark.parametrize("duration", [0.0, 0.004, 0.9, 1.0, 59.0, 1234.5])

@@ -384,10 +384,10 @@ class Strip {
   arrivals(parent) {
     const tally = new Map();
     for (const [ms, deltas] of this.store.ticks) {
-      const x = Math.round(this.x(ms));
+      const x = Math.floor(this.x(ms));
       tally.set(x, (tally.get(x) ?? 0) + deltas);
     }
-    const path = [...tally].map(([x, n]) => `M${x} 37v-${Math.min(20, 8 + 3 * Math.log2(n)).toFixed(1)}`).join("");
+    const path = [...tally].map(([x, n]) => `M${x}.5 37v-${Math.min(20, 8 + 3 * Math.log2(n)).toFixed(1)}`).join("");
     shape("path", { d: `M6 38H${WIDTH - 6}`, stroke: "currentColor", "stroke-opacity": 0.35 }, parent);
     shape("path", { d: path, stroke: color("arrival"), fill: "none" }, parent);
   }
