@@ -18,6 +18,7 @@ from claude_lab.limits import Limits, Meter
 from claude_lab.messages import Reply, Usage
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
+from claude_lab.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Scenario:
     `odds` maps a fault to the chance that an attempt meets it; `outages` come by time. `pace` is a `Pace` or the name
     of a profile; `limits` are None for no rate limit; `voice` says how answers read, `answer` what. `headers=False`
     leaves the rate limit headers out, as some accounts see it; `padding` pads events with spaces, as the API does.
-    Equal seeds give equal bytes and delays.
+    Equal seeds give equal bytes and delays. `traffic` says who asks when, for experiments in virtual time.
     """
 
     faults: Sequence[Fault] = ()
@@ -112,6 +113,7 @@ class Scenario:
     answer: str | None = None
     headers: bool = True
     padding: bool = False
+    traffic: Traffic | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pace", Pace.of(self.pace))
@@ -127,6 +129,38 @@ class Scenario:
             raise ValueError(f"The odds sum to {sum(self.odds.values())!r}; all together they may reach 1.")
         if self.answer is not None:
             object.__setattr__(self, "voice", Voice(self.answer))
+
+    @classmethod
+    def under(cls, shape: str, *, rpm: float, load: float = 0.84, depth: float = 10, **traffic: Any) -> Scenario:
+        """Return a service limited to `rpm` requests a minute, `depth` at once, asked at `load` times that rate."""
+        limits = Limits(rpm, None, None, burst=depth / rpm)
+        return cls(limits=limits, traffic=Traffic(shape=shape, rpm=rpm * load, **traffic))
+
+    @classmethod
+    def steady(cls, *, rpm: float = 50, **options: Any) -> Scenario:
+        """Return calls that come one by one; options as of `under` and `Traffic`."""
+        return cls.under("steady", rpm=rpm, **options)
+
+    @classmethod
+    def bursty(cls, *, rpm: float = 50, **options: Any) -> Scenario:
+        """Return calls that come in groups of `burst`; options as of `under` and `Traffic`."""
+        return cls.under("bursty", rpm=rpm, **options)
+
+    @classmethod
+    def fanout(cls, *, agents: int = 40, rpm: float = 50, **options: Any) -> Scenario:
+        """Return the calls of so many agents that start together, again and again."""
+        return cls.under("fanout", rpm=rpm, burst=agents, **options)
+
+    @classmethod
+    def herd(cls, *, clients: int = 200, rpm: float = 600, outage: float = 20) -> Scenario:
+        """Return an outage of so many seconds, everybody who came during it, and the limit that awaits them after."""
+        asked = Traffic(shape="herd", requests=clients, window=outage, clients=clients)
+        return cls(limits=Limits(rpm, None, None, burst=10 / rpm), outages=[Outage(0, outage)], traffic=asked)
+
+    @classmethod
+    def replay(cls, times: Sequence[float], *, rpm: float = 50, **options: Any) -> Scenario:
+        """Return calls at the given times, in seconds."""
+        return cls.under("replay", rpm=rpm, load=1, times=times, **options)
 
     def world(self, began: float | None = None) -> World:
         """Return a fresh world; `began` is the time its outages count from, by default that of the first request."""

@@ -1,0 +1,113 @@
+"""Who asks when: the arrivals of requests, drawn by counter, so that one seed is one day of traffic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from claude_lab import chance
+from claude_lab.chance import Purpose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """`requests` calls that arrive by a `shape`; `rpm` is their average rate a minute.
+
+    "steady": one by one, independent of each other (a Poisson process). "bursty": the same in groups of `burst`, within
+    half a second each. "fanout": `burst` agents at once, again and again. "herd": everybody within `window` seconds,
+    each once: with an outage over that window all wait for its end. "replay": at the given `times`, in seconds.
+    A call carries `input_tokens` and gets `output_tokens`. The calls are dealt out to `clients`, each with its own
+    budget and pacer. Raises ValueError for numbers that make no traffic.
+    """
+
+    shape: str = "steady"
+    rpm: float = 50.0
+    requests: int = 400
+    burst: int = 5
+    window: float = 20.0
+    times: Sequence[float] = ()
+    input_tokens: int = 500
+    output_tokens: int = 250
+    clients: int = 1
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise ValueError(f"shape={self.shape!r} is unknown; use one of {', '.join(SHAPES)}.")
+        object.__setattr__(self, "times", tuple(sorted(self.times)))
+        if self.shape == "replay":
+            if not self.times or not all(0 <= at < math.inf for at in self.times):
+                raise ValueError("A replay needs times, in seconds from 0 on; give the arrivals of a log.")
+            object.__setattr__(self, "requests", len(self.times))
+        if not 0 < self.rpm < math.inf:
+            raise ValueError(f"rpm={self.rpm!r} is not a rate; give calls a minute, above 0.")
+        for name in ("requests", "burst", "clients"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} leaves nobody; give 1 or more.")
+        if not 0 <= self.window < math.inf:
+            raise ValueError(f"window={self.window!r} is not a length of time; give seconds, 0 or more.")
+
+    def arrivals(self, seed: int) -> list[float]:
+        """Return the arrival times in seconds, in order, for a seed."""
+        return sorted(SHAPES[self.shape](self, lambda index: chance.u(seed, index, 0, Purpose.ARRIVAL)))
+
+    def times_faster(self, factor: float) -> Traffic:
+        """Return the same traffic with everything arriving so many times as fast."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields |= {"rpm": self.rpm * factor, "window": self.window / factor}
+        return Traffic(**{**fields, "times": tuple(at / factor for at in self.times)})
+
+
+Draw = Callable[[int], float]
+
+
+def poisson(rate: float, count: int, draw: Draw) -> list[float]:
+    """Return `count` times of a Poisson process of `rate` a second; draws numbers 0 to count - 1."""
+    times, at = [], 0.0
+    for index in range(count):
+        at -= math.log(1.0 - draw(index)) / rate
+        times.append(at)
+    return times
+
+
+def steady(traffic: Traffic, draw: Draw) -> list[float]:
+    """One by one."""
+    return poisson(traffic.rpm / 60.0, traffic.requests, draw)
+
+
+def grouped(traffic: Traffic, draw: Draw, starts: Sequence[float], width: float) -> list[float]:
+    """Let `burst` calls follow each start within `width` seconds."""
+    offset = len(starts)
+    return [starts[i // traffic.burst] + width * draw(offset + i) for i in range(traffic.requests)]
+
+
+def bursty(traffic: Traffic, draw: Draw) -> list[float]:
+    """Group by group."""
+    groups = -(-traffic.requests // traffic.burst)
+    return grouped(traffic, draw, poisson(traffic.rpm / 60.0 / traffic.burst, groups, draw), 0.5)
+
+
+def fanout(traffic: Traffic, draw: Draw) -> list[float]:
+    """All agents at once, at a fixed period."""
+    groups = -(-traffic.requests // traffic.burst)
+    period = 60.0 * traffic.burst / traffic.rpm
+    return grouped(traffic, draw, [period * group for group in range(groups)], 0.05)
+
+
+def herd(traffic: Traffic, draw: Draw) -> list[float]:
+    """Everybody within the window."""
+    return [traffic.window * draw(index) for index in range(traffic.requests)]
+
+
+def replay(traffic: Traffic, draw: Draw) -> list[float]:
+    """As it was."""
+    return list(traffic.times)
+
+
+SHAPES: dict[str, Callable[[Traffic, Draw], list[float]]] = {
+    "steady": steady,
+    "bursty": bursty,
+    "fanout": fanout,
+    "herd": herd,
+    "replay": replay,
+}
