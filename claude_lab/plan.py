@@ -149,13 +149,13 @@ def numbers_of(policy: RetryPolicy) -> tuple[list[float], list[float], list[floa
     budget, pacer = policy.budget, policy.pacer
     setting = [
         float(policy.max_retries),
-        policy.max_delay,
+        float(policy.max_delay),
         float(JITTERS.index(policy.jitter)),
         float(policy.honor_retry_after),
-        policy.max_retry_after,
-        FOREVER if policy.deadline is None else policy.deadline,
-        budget.ratio if budget else 0.0,
-        budget.burst if budget else 0.0,
+        float(policy.max_retry_after),
+        FOREVER if policy.deadline is None else float(policy.deadline),
+        float(budget.ratio) if budget else 0.0,
+        float(budget.burst) if budget else 0.0,
         1.0 / pacer.rate if pacer else 0.0,
         (pacer.burst - 1.0) / pacer.rate if pacer else 0.0,
     ]
