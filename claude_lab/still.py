@@ -10,7 +10,7 @@ from claude_lab import strip
 from claude_lab.trace import Trace
 from claude_lab.utf16 import whole
 
-MOST_CHARS = 200_000
+MOST_CHARS = 600_000
 ENDINGS = {
     "error": "The answer breaks off here: an error ended the stream.",
     "cut": "The answer breaks off here: the stream was cut.",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jupyter import Jupyter, Page
+from jupyterlab_page import Jupyter, Page
 
 SETUP = "from streams import Stream"
 TEXT = ".cl-live .cl-text[role=region]"
