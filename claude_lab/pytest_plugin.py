@@ -15,6 +15,7 @@ from typing import Any
 import nbformat
 import pytest
 
+books: Any = nbformat  # its functions are not annotated
 TAG = "claude-lab-check"
 CHECK = """\
 import sys
@@ -44,19 +45,19 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[Any]:
         finally:
             item.filename = str(item.path)  # type: ignore[attr-defined]
             if item.config.getoption("overwrite", False):
-                nbformat.write(without_check(nbformat.read(copy, 4)), item.path)
+                books.write(without_check(books.read(copy, 4)), item.path)
 
 
 @contextmanager
 def checked(path: Path) -> Iterator[Path]:
     """Yield a copy of the notebook beside it, with the check at its end; the copy goes again."""
-    notebook = nbformat.read(path, 4)
-    cell = nbformat.v4.new_code_cell(CHECK, metadata={"tags": [TAG]})
+    notebook = books.read(path, 4)
+    cell = books.v4.new_code_cell(CHECK, metadata={"tags": [TAG]})
     if notebook.nbformat_minor < 5:
         del cell["id"]
     notebook.cells.append(cell)
     copy = path.with_name(f".{path.stem}.checked.ipynb")
-    nbformat.write(notebook, copy)
+    books.write(notebook, copy)
     try:
         yield copy
     finally:
