@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from claude_lab import batches, bodies, catalogue, chance, clauses, clock, gate, limits, plans, replies, tokens
+from claude_lab import batches, bodies, catalogue, chance, clauses, clock, gate, limits, presets, replies, tokens
 from claude_lab.batches import Batch, Batches
 from claude_lab.faults import Refusal
 from claude_lab.journal import Entry
@@ -20,7 +20,8 @@ from claude_lab.scenario import Request, Scenario, World
 CHOICE = "x-claude-lab-scenario"
 WORLDS = 64
 """How many scenarios chosen by header are kept under way."""
-BATCH_SECONDS = 10.0
+BATCH_SECONDS = (0.2, 10.0)
+"""A batch takes at least and at most so long."""
 NOT_FOUND = Refusal(status=404, message="Not found")
 
 
@@ -47,7 +48,9 @@ class Endpoints:
         self.scenario = scenario
         self.world = scenario.world()
         self._chosen: dict[str, World] = {}
-        self._batches = Batches(self._batch_answer, min(BATCH_SECONDS, self.world.pace.ttft * 4))
+        self._batches = Batches(
+            self._batch_answer, min(max(BATCH_SECONDS[0], self.world.pace.ttft * 4), BATCH_SECONDS[1])
+        )
 
     def respond(self, call: Call) -> Response:
         """Return the response to a request: by its path, and only if its headers will do."""
@@ -90,7 +93,7 @@ class Endpoints:
         if chosen is None:
             return self.world
         if chosen not in self._chosen:
-            world = plans.read(chosen).world()
+            world = presets.read(chosen).world()
             while len(self._chosen) >= WORLDS:
                 del self._chosen[next(iter(self._chosen))]
             self._chosen[chosen] = world

@@ -10,7 +10,7 @@ import re
 from types import TracebackType
 from typing import Any, Self
 
-from claude_lab import background, bodies, chance, clock, gate, plans, replies
+from claude_lab import background, bodies, chance, clock, gate, presets, replies
 from claude_lab.background import Served, TransportProtocol
 from claude_lab.endpoints import NOT_FOUND, Call, Endpoints, read
 from claude_lab.journal import Entry, Journal, redact
@@ -130,11 +130,11 @@ def control(fake: FakeClaude, call: Call) -> Response:
     what = (call.method, call.path.removeprefix("/_lab/"))
     if what == ("PUT", "scenario"):
         try:
-            fake.put(plans.read(call.raw))
+            fake.put(presets.read(call.raw))
         except ValueError as error:
             return refused(bodies.invalid(error), tags)
     if what in (("GET", "scenario"), ("PUT", "scenario")):
-        return plain(plans.write(fake.scenario), tags)
+        return plain(presets.write(fake.scenario), tags)
     if what == ("DELETE", "journal"):
         fake.journal.clear()
     if what in (("GET", "journal"), ("DELETE", "journal")):
