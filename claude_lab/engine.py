@@ -5,7 +5,7 @@ This is the reference. It is written in the part of Python that numba compiles t
 
 Times are seconds from 0. A fault is a place in the plan's tables; -1 is none. The results are written into the lists
 handed in: `outcome` (a place in `OUTCOMES`), `attempts`, `first` (time of the first delta, or infinity), `settled`,
-`causes` (failed attempts by kind) and `load` (attempts in each second).
+`causes` (failed attempts by kind), `load` (attempts in each second) and, unless empty, `times` (of each attempt).
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def simulate(
     settled: Numbers,
     causes: Numbers,
     load: Numbers,
+    times: Numbers,
 ) -> None:
     """Play all calls to their end.
 
@@ -112,6 +113,7 @@ def simulate(
     cap, longest, deadline = setting[1], setting[4], setting[5]
     ratio, burst, step, slack = setting[6], setting[7], setting[8], setting[9]
     clients, calls, bins = len(tokens), len(arrivals), len(load)
+    width = len(times) // calls
     last, queue = [0.0] * calls, [-1.0]
     heap = [(0.0, 0, 0)]
     heap.pop()
@@ -138,6 +140,8 @@ def simulate(
                 continue
         attempts[call] += 1
         attempt = attempts[call]
+        if width > 0:
+            times[call * width + attempt - 1] = now
         if now < bins:
             load[int(now)] += 1
         fault = fault_at(now, seed, keys[call], attempt, arrived, outages, script, odds)
@@ -151,11 +155,11 @@ def simulate(
                 fault, floor = 0, answer
         if fault < 0 or faults[fault][3] >= 0.0:
             at = now + lognormal(pace[0], pace[1], u(seed, keys[call], attempt, TTFT)) + pace[2]
+            if ratio > 0.0:
+                heappush(heap, (at, order, call * 3 + EARN))
+                order += 1
             if fault < 0:
                 outcome[call], first[call], settled[call] = OK, at, at
-                if ratio > 0.0:
-                    heappush(heap, (at, order, call * 3 + EARN))
-                    order += 1
                 continue
             for index in range(int(faults[fault][3]) - 1):
                 at += lognormal(pace[3], pace[4], u(seed, keys[call], attempt, GAP + (index << 8)))

@@ -28,7 +28,7 @@ class Row:
     """What became of one call: its `outcome` (one of `engine.OUTCOMES`), how many attempts it took, and its times.
 
     `first` is when the first delta came (infinite if none did) and `settled` when the outcome was known; both in
-    seconds from the beginning, as is `arrival`.
+    seconds from the beginning, as are `arrival` and the `times` of the attempts.
     """
 
     call: int
@@ -37,6 +37,7 @@ class Row:
     attempts: int
     first: float
     settled: float
+    times: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
@@ -50,12 +51,15 @@ class Day:
     settled: Any
     causes: Any
     load: Any
+    times: Any = ()
 
     def rows(self) -> list[Row]:
         """Return one row per call."""
         columns = zip(self.arrivals, self.outcome, self.attempts, self.first, self.settled, strict=True)
+        width = len(self.times) // len(self.arrivals)
+        at = [tuple(map(float, self.times[call * width : call * width + n])) for call, n in enumerate(self.attempts)]
         return [
-            Row(call, float(arrival), OUTCOMES[outcome], int(attempts), float(first), float(settled))
+            Row(call, float(arrival), OUTCOMES[outcome], int(attempts), float(first), float(settled), at[call])
             for call, (arrival, outcome, attempts, first, settled) in enumerate(columns)
         ]
 
@@ -94,6 +98,11 @@ def table(rows: Sequence[Sequence[float]], width: int) -> Floats:
     return np.array(rows, dtype=np.float64).reshape(len(rows), width)
 
 
+def zeros(count: int) -> list[float]:
+    """Return so many zeros."""
+    return [0.0] * count
+
+
 @dataclass(slots=True)
 class Bench:
     """A plan ready to run on one engine, in that engine's containers."""
@@ -110,8 +119,8 @@ class Bench:
             script = np.array(plan.script, dtype=np.int64)
             self.upstream = (table(plan.outages, 3), script, table(plan.odds, 2), table(plan.faults, 4))
 
-    def day(self, policy: RetryPolicy, seed: int) -> Day:
-        """Play one day."""
+    def day(self, policy: RetryPolicy, seed: int, *, timed: bool = False) -> Day:
+        """Play one day; `timed` keeps the time of each attempt."""
         listed, array = arrivals_of(self.traffic, seed)
         calls, bins, clients = len(listed), seconds_watched(listed, policy), self.traffic.clients
         setting, bases, budgeted = numbers_of(policy)
@@ -129,7 +138,8 @@ class Bench:
             numbers = tuple(map(np.array, numbers))
             keys = key_array(calls)
             run = compiled.functions()[0]
-        results = (day.outcome, day.attempts, day.first, day.settled, day.causes, day.load)
+        day.times = (np.zeros if self.fast else zeros)(calls * policy.max_attempts * timed)
+        results = (day.outcome, day.attempts, day.first, day.settled, day.causes, day.load, day.times)
         run(day.arrivals, keys, seed, *self.upstream, buckets, self.plan.told, self.pace, *numbers, *results)
         return day
 
@@ -154,7 +164,7 @@ def bench(scenario: Scenario, *, engine: str = "auto") -> Bench:
 
 def day(scenario: Scenario, policy: RetryPolicy, *, seed: int = 0, engine: str = "auto") -> Day:
     """Play one day of the scenario under a policy."""
-    return bench(scenario, engine=engine).day(policy, seed)
+    return bench(scenario, engine=engine).day(policy, seed, timed=True)
 
 
 def batch(scenario: Scenario, policies: Sequence[RetryPolicy], seeds: Sequence[int], engine: str) -> Floats:

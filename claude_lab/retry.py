@@ -29,9 +29,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Do not ask again; `reason` says why."""
+    """Do not ask again; `reason` says why, and `rule` which rule said so."""
 
     reason: str
+    rule: str = "final"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,15 +199,16 @@ class State:
         if not verdict.retryable:
             return GiveUp(verdict.reason)
         if self.retries >= policy.max_retries:
-            return GiveUp(f"max_retries={policy.max_retries} used up")
+            return GiveUp(f"max_retries={policy.max_retries} used up", "max_retries")
         floor = (failure.retry_after or 0.0) if policy.honor_retry_after else 0.0
         if floor > policy.max_retry_after:
-            return GiveUp(f"retry-after {floor:g} s is longer than max_retry_after={policy.max_retry_after:g}")
+            reason = f"retry-after {floor:g} s is longer than max_retry_after={policy.max_retry_after:g}"
+            return GiveUp(reason, "retry_after")
         seconds = self._wait(failure.kind, floor, rand())
         if policy.deadline is not None and now + seconds > self.started + policy.deadline:
-            return GiveUp(f"the deadline of {policy.deadline:g} s would pass")
+            return GiveUp(f"the deadline of {policy.deadline:g} s would pass", "deadline")
         if not self.share.spend(failure.kind):
-            return GiveUp(f"the retry budget for {failure.kind} is used up")
+            return GiveUp(f"the retry budget for {failure.kind} is used up", "budget")
         self.retries += 1
         return Wait(seconds)
 

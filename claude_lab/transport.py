@@ -142,7 +142,7 @@ class Exchange:
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
+            "http_version": "2",
             "method": self.request.method,
             "headers": [(name.lower(), value) for name, value in self.request.headers.raw],
             "scheme": url.scheme,

@@ -34,7 +34,7 @@ def case(number: int, *, requests: int = 60) -> tuple[Scenario, RetryPolicy]:
         burst=rand.choice([1, 5, 20]),
         times=[rand.uniform(0, 60) for _ in range(requests)],
         input_tokens=rand.choice([10, 600]),
-        output_tokens=rand.choice([4, 30]),
+        output_tokens=rand.choice([12, 30]),
         clients=rand.choice([1, 4]),
     )
     limits = Limits(

@@ -43,7 +43,7 @@ def test_a_state_answers_with_the_policys_own_waits(jitter: str):
     *answers, last = waits(policy, *[LIMITED] * 7)
 
     assert [answer.seconds for answer in answers] == list(policy.waits(luck()))
-    assert last == GiveUp("max_retries=6 used up")
+    assert last == GiveUp("max_retries=6 used up", "max_retries")
 
 
 def test_a_final_failure_is_not_retried():
@@ -98,7 +98,7 @@ def test_no_wait_ends_after_the_deadline():
     state = policy.begin(100.0)
 
     assert state.after(LIMITED, now=104.0, rand=luck()) == Wait(1)
-    assert state.after(LIMITED, now=104.0, rand=luck()) == GiveUp("the deadline of 5 s would pass")
+    assert state.after(LIMITED, now=104.0, rand=luck()) == GiveUp("the deadline of 5 s would pass", "deadline")
 
 
 def test_a_budget_is_shared_by_the_calls_of_a_client():
@@ -109,7 +109,7 @@ def test_a_budget_is_shared_by_the_calls_of_a_client():
 
     answers = [state.after(OVERLOADED, now=0, rand=luck()) for state in (first, second, second)]
 
-    assert answers[2] == GiveUp("the retry budget for overloaded is used up")
+    assert answers[2] == GiveUp("the retry budget for overloaded is used up", "budget")
     assert isinstance(second.after(LIMITED, now=0, rand=luck()), Wait)
 
 

@@ -1,0 +1,130 @@
+"""Racing settings: day after day, while they may still meet the goal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from claude_lab import grids, intervals
+from claude_lab.engine import METRICS
+from claude_lab.intervals import Interval
+from claude_lab.model import Floats, traffic_of
+from claude_lab.retry import RetryPolicy
+from claude_lab.scenario import Scenario
+
+ROUNDS = (3, 8, 28)
+"""Days added in each round of the race."""
+FRESH = 39
+"""Days, not seen in the race, on which the winner is measured."""
+FRESH_FROM = 1_000_000
+COST = "attempts_per_success"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What a setting must reach: a share of calls that succeed, and a wait that 95 of 100 calls stay within.
+
+    Raises ValueError for a goal that no setting could have.
+    """
+
+    success: float = 0.99
+    p95_ttft: float = 45.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.success <= 1:
+            raise ValueError(f"success={self.success!r} is not a share; give a number above 0, up to 1.")
+        if not self.p95_ttft > 0:
+            raise ValueError(f"p95_ttft={self.p95_ttft!r} is no time; give seconds above 0, or math.inf.")
+
+    def met(self, success: Interval, wait: Interval) -> bool:
+        """Tell whether the goal is met even at the worse ends of the intervals."""
+        return success.low >= self.success and wait.high <= self.p95_ttft
+
+    def __str__(self) -> str:
+        return f"{self.success:.4g} success and a 95th percentile of {self.p95_ttft:g} s to the first token"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A setting with its intervals."""
+
+    policy: RetryPolicy
+    success: Interval
+    p95_ttft: Interval
+    cost: Interval
+    days: Floats = field(repr=False)
+
+    @classmethod
+    def of(cls, policy: RetryPolicy, days: Floats) -> Measured:
+        """Measure from the metrics of shape (days, metrics)."""
+        success, wait, cost = (
+            intervals.interval(days[:, METRICS.index(name)]) for name in ("success", "p95_ttft", COST)
+        )
+        return cls(policy, success, wait, cost, days)
+
+
+@dataclass(slots=True)
+class Race:
+    """Settings that run day after day while they may still win."""
+
+    scenario: Scenario
+    goal: Goal
+    executor: Executor | None
+    engine: str
+
+    def days(self, policies: Sequence[RetryPolicy], seeds: Sequence[int], scenario: Scenario | None = None) -> Floats:
+        """Return the metrics of these settings on these days."""
+        where = scenario or self.scenario
+        return grids.run(where, policies, seeds, executor=self.executor, engine=self.engine, progress=False)
+
+    def run(self, policies: list[RetryPolicy]) -> list[Measured]:
+        """Return the settings that no round could exclude, the best first; if all fall, the last to fall."""
+        left, seen, start = policies, np.empty((len(policies), 0, len(METRICS))), 0
+        for added in ROUNDS:
+            seen = np.concatenate([seen, self.days(left, range(start, start + added))], axis=1)
+            start += added
+            _, success, high = intervals.estimate(seen[:, :, METRICS.index("success")])
+            soonest = intervals.estimate(seen[:, :, METRICS.index("p95_ttft")])[0]
+            alive = (high >= self.goal.success) & (soonest <= self.goal.p95_ttft)
+            if not alive.any():
+                top = np.argsort(-success)[:5]
+                return [Measured.of(left[place], seen[place]) for place in top]
+            left = [policy for policy, stays in zip(left, alive, strict=True) if stays]
+            seen = seen[alive]
+        measured = [Measured.of(policy, days) for policy, days in zip(left, seen, strict=True)]
+        return sorted(measured, key=lambda each: (not self.meets(each), each.cost.value, each.p95_ttft.value))
+
+    def meets(self, each: Measured) -> bool:
+        """Tell whether a setting surely meets the goal."""
+        return self.goal.met(each.success, each.p95_ttft)
+
+    def fresh(self, policy: RetryPolicy, scenario: Scenario | None = None, days: int = FRESH) -> Measured:
+        """Measure a setting on days that chose nothing."""
+        seeds = range(FRESH_FROM, FRESH_FROM + days)
+        return Measured.of(policy, self.days([policy], seeds, scenario)[0])
+
+    def winner(self, candidates: Sequence[Measured]) -> Measured | None:
+        """Return the first candidate that meets the goal on fresh days too."""
+        for each in candidates[:8]:
+            if self.meets(each) and self.meets(fresh := self.fresh(each.policy)):
+                return fresh
+        return None
+
+    def equals(self, winner: Measured, candidates: Sequence[Measured]) -> list[Measured]:
+        """Return the candidates that meet the goal at a cost the common days cannot tell from the winner's."""
+        column = METRICS.index(COST)
+        own = next(each for each in candidates if each.policy == winner.policy)
+        gaps = [(each, intervals.difference(each.days[:, column], own.days[:, column])) for each in candidates]
+        return [each for each, gap in gaps if each is not own and self.meets(each) and gap.low <= 0 <= gap.high]
+
+
+def scaled(scenario: Scenario, *, load: float = 1.0, limit: float = 1.0) -> Scenario:
+    """Return the scenario with so many times the load, and so many times the limits."""
+    limits = scenario.limits
+    if limits is not None:
+        amounts = {name: getattr(limits, name) for name in ("requests", "input_tokens", "output_tokens")}
+        limits = replace(limits, **{name: amount * limit for name, amount in amounts.items() if amount is not None})
+    return replace(scenario, limits=limits, traffic=traffic_of(scenario).times_faster(load))
