@@ -1,0 +1,180 @@
+"""One chain of proxies under examination: questions, the shapes of the answers, and what they prove.
+
+Nothing here knows how a question is asked: over sockets, or of a rule, without waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from claude_lab.causes import Cause, Finding
+from claude_lab.pattern import Pattern, pattern
+from claude_lab.probe import Plan
+from claude_lab.probing import Observation, Question
+from claude_lab.report import Verdict
+
+Ask = Callable[[Question], Awaitable[Observation]]
+
+AT_ONCE = 12
+BASE = Question(Plan(count=40, every=0.025, size=120))
+LARGE = {"count": 60, "size": 2000}
+HUGE = {"count": 80, "size": 8000}
+SLOW = {"count": 16, "every": 0.1}
+HALF_PACE = {"count": 40, "every": 0.05, "size": 2000}
+NO_MARK = "without `X-Accel-Buffering: no`"
+TELLING = ("steps", "wire steps", "clumps")
+UNNAMED = (Cause.UNKNOWN, Cause.UNREACHABLE)
+BARE = BASE.but(accel="")
+VARIANTS = {
+    "as our server answers": BASE,
+    "no X-Accel-Buffering": BARE,
+    "no header, large events": BARE.but(**LARGE),
+    "Accept: */*": BASE.but(accept="*/*"),
+    "POST": BASE.but(method="POST"),
+}
+# Conditions under which a chain may hold although it streams what our server sends.
+CONDITIONS = {
+    "always": BASE,
+    NO_MARK: BARE,
+    "with `Accept: */*`": BASE.but(accept="*/*"),
+    "with POST": BASE.but(method="POST"),
+}
+
+
+@dataclass(slots=True)
+class Chain:
+    """One URL under examination: asks each question once and remembers the shape."""
+
+    url: str
+    ask: Ask
+    shapes: dict[Question, Pattern] = field(default_factory=dict)
+    seen: dict[Question, Observation] = field(default_factory=dict)
+
+    async def shape(self, question: Question) -> Pattern:
+        """Return the shape of a question's answer; one that does not stream is asked again, slower, to be sure."""
+        if question not in self.shapes:
+            await self._ask(question)
+        return self.shapes[question]
+
+    async def _ask(self, question: Question) -> None:
+        self.seen[question] = await self.ask(question)
+        self.shapes[question] = pattern(self.seen[question])
+
+    async def all(self, *questions: Question) -> None:
+        """Ask several, a few at once."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def gated(question: Question) -> None:
+            async with gate:
+                await self.shape(question)
+
+        await asyncio.gather(*(gated(question) for question in dict.fromkeys(questions)))
+
+    async def streams(self, question: Question) -> bool:
+        """Whether a question's answer streams; a doubtful one gets a second look at a quarter of the pace."""
+        if (await self.shape(question)).streams:
+            return True
+        return (await self.shape(question.but(**SLOW))).streams
+
+    @property
+    def server(self) -> str:
+        """Who says it is in front: a hint for the wording, never evidence."""
+        heads = [seen.head for seen in self.seen.values() if seen.head]
+        return " ".join(f"{head.get('server')} {head.get('via')}" for head in heads[:1]).strip()
+
+    def compressed(self, question: Question) -> bool:
+        """Whether a question's answer came compressed."""
+        head = self.seen[question].head
+        return head is not None and head.get("content-encoding", "identity") != "identity"
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is asked over TLS."""
+        return self.url.startswith("https:")
+
+
+async def findings_of(chain: Chain) -> list[Finding]:
+    """Return what is wrong, and under which condition; an empty list when all that clients do streams."""
+    await chain.all(*VARIANTS.values(), BASE.but(**SLOW))
+    if (await chain.shape(BASE)).kind == "origin":
+        return [Finding(Cause.ORIGIN, "the origin", "always", str(chain.shapes[BASE]), server=chain.server)]
+    if not await chain.streams(BASE):
+        return [await explained(chain, BASE, "always")]
+    return [
+        await explained(chain, question, when)
+        for when, question in CONDITIONS.items()
+        if not await chain.streams(question)
+    ]
+
+
+async def judge(chain: Chain, findings: list[Finding]) -> Verdict:
+    """Return the verdict for answers with our server's headers."""
+    if any(finding.cause is Cause.ORIGIN for finding in findings):
+        return "origin"
+    if await chain.streams(BASE):
+        return "streams"
+    return "held" if any(finding.cause not in UNNAMED for finding in findings) else "cannot tell"
+
+
+async def explained(chain: Chain, question: Question, when: str) -> Finding:
+    """Change one thing at a time and see what makes the answer stream; then let the steps speak; else say so."""
+    changes = [
+        (question.but(**change), cause, cure) for change, cause, cure in CHANGES if applies(chain, question, change)
+    ]
+    large = question.but(**LARGE)
+    asked = [changed for changed, _, _ in changes]
+    sizes = [question.but(**what) for what in (LARGE, HUGE, HALF_PACE)]
+    await chain.all(*asked, *(changed.but(**SLOW) for changed in asked), *sizes, large.but(encoding="identity"))
+    for changed, cause, cure in changes:
+        if await chain.streams(changed):
+            return Finding(cause, chain.url, when, str(chain.shapes[question]), cure, chain.server)
+    squeezed, plain = chain.shapes[large], chain.shapes[large.but(encoding="identity")]
+    if squeezed.kind == "end" and plain.kind not in ("end", "nothing") and chain.compressed(large):
+        evidence = f"{squeezed}; not compressed: {plain}"
+        return Finding(Cause.COMPRESSION, chain.url, when, evidence, "", chain.server)
+    return await stepped(chain, question, when)
+
+
+def applies(chain: Chain, question: Question, change: dict[str, Any]) -> bool:
+    """Whether a change changes something here; HTTP/2 needs TLS."""
+    return question.but(**change) != question and (chain.secure or "http2" not in change)
+
+
+# What is changed, what it proves when the stream is cured by it, and how to say it. The order goes from the narrow to
+# the broad: a header that cures everything proves the least.
+CHANGES: tuple[tuple[dict[str, Any], Cause, str], ...] = (
+    ({"encoding": "identity"}, Cause.COMPRESSION, "asking for `Accept-Encoding: identity`"),
+    ({"accept": "text/event-stream"}, Cause.ACCEPT, "asking with `Accept: text/event-stream`"),
+    ({"method": "POST"}, Cause.METHOD, "asking with POST"),
+    ({"http2": True}, Cause.TLS_RECORD, "asking over HTTP/2"),
+)
+
+
+async def stepped(chain: Chain, question: Question, when: str) -> Finding:
+    """Name the cause by its byte or time steps, at three sizes and two rates."""
+    questions = [question.but(**change) for change in (LARGE, HUGE, HALF_PACE)]
+    await chain.all(*questions)
+    shapes = [chain.shapes[other] for other in questions]
+    telling = next(
+        (shape for shape in shapes if shape.kind in ("steps", "wire steps", "clumps")), chain.shapes[question]
+    )
+    cured = "sending `X-Accel-Buffering: no`" if when == NO_MARK else ""
+    cause = by_steps(chain, shapes, cured=bool(cured))
+    return Finding(cause, chain.url, when, str(telling), cured, chain.server)
+
+
+def by_steps(chain: Chain, shapes: list[Pattern], *, cured: bool) -> Cause:
+    """Return the cause that the shapes of a large, a huge and a slower answer prove, or UNKNOWN."""
+    kinds = [shape.kind for shape in shapes]
+    if "wire steps" in kinds and chain.secure:
+        return Cause.TLS_RECORD
+    if "steps" in kinds or "wire steps" in kinds or cured:  # what the header cures is a response buffer, however large
+        return Cause.PIPE if cured else Cause.DEAF_PIPE
+    same_time = abs(shapes[0].number - shapes[2].number) < 0.25 * shapes[0].number
+    if kinds[0] == kinds[2] == "clumps" and same_time:
+        return Cause.CLUMPS
+    by_all = {"late": Cause.SPLIT_CHUNKS, "end": Cause.STORE, "nothing": Cause.UNREACHABLE}
+    return by_all.get(kinds[0], Cause.UNKNOWN) if len(set(kinds)) == 1 else Cause.UNKNOWN

@@ -1,0 +1,69 @@
+"""What the doctor found, as text for people and as data for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from claude_lab.causes import Finding
+
+Verdict = Literal["streams", "held", "origin", "cannot tell", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the doctor found: a verdict for answers with our server's headers, the findings, and every probe's shape.
+
+    `death` is how an upstream that breaks off looks to the client, `leaving` how many seconds it took until the
+    origin knew that the client had left (None: not within two seconds), `silence` the longest gap that survived.
+    """
+
+    url: str
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    probes: dict[str, str]
+    death: str = ""
+    leaving: float | None = None
+    silence: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def streams(self) -> bool:
+        """Whether events arrive as they are written."""
+        return self.verdict == "streams"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        findings = [
+            {
+                "cause": finding.cause.name.lower(),
+                "says": finding.cause.value,
+                "where": finding.where,
+                "when": finding.when,
+                "evidence": finding.evidence,
+                "cured_by": finding.cured_by,
+                "fix": finding.fix,
+            }
+            for finding in self.findings
+        ]
+        names = ("url", "verdict", "probes", "death", "leaving", "silence", "seconds")
+        return {**{name: getattr(self, name) for name in names}, "findings": findings}
+
+    def __str__(self) -> str:
+        lines = [f"{self.url}: {self.verdict}"]
+        for finding in self.findings:
+            lines.append(f"  {finding.where}: {finding.cause.value} ({finding.when}; {finding.evidence})")
+            lines += [f"    streams after: {finding.cured_by}"] if finding.cured_by else []
+            lines.append(f"    fix: {finding.fix}")
+        lines += [f"  {name:<28} {shape}" for name, shape in self.probes.items()]
+        lines += [f"  {'upstream breaks off':<28} {self.death}"] if self.death else []
+        told = f"after {self.leaving * 1000:.0f} ms" if self.leaving is not None else "not within 2 s"
+        lines += [f"  {'client leaves, origin knows':<28} {told}"] if self.death else []
+        if self.silence is not None:
+            lines.append(
+                f"  {'longest silence survived':<28} {self.silence:g} s: heartbeat every {self.silence / 2:g} s"
+            )
+        return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))

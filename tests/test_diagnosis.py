@@ -1,0 +1,195 @@
+"""The doctor: on chains that exist only as rules, and on a few real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+from conftest import need
+from simulated import chain
+
+from claude_lab import background
+from claude_lab.causes import FIXES, Cause
+from claude_lab.chain import NO_MARK, Chain, findings_of, judge
+from claude_lab.diagnosis import doctor, examine, foreign
+from claude_lab.nginx import Nginx
+from claude_lab.probe import Probe
+from claude_lab.probing import Observation, Question
+from claude_lab.proxy import Proxy
+from claude_lab.report import Report
+from claude_lab.rule import Rule
+
+SSE = frozenset({"text/event-stream"})
+OLD, NEW = Rule(), Rule.preset("nginx-1.30")
+DEAF = {"honor_x_accel": False}
+WIDE = {"buffer_size": 65536, "buffers": (8, 65536)}
+PASSES = {"pass_headers": frozenset({"x-accel-buffering"})}
+ALWAYS, ANY_ACCEPT = "always", "with `Accept: */*`"
+
+CHAINS = [
+    # what the hops are, from the app outwards; where they hold; why
+    ((), None, None),
+    ((OLD.but(buffering=False),), None, None),
+    ((NEW,), None, None),
+    ((Rule.preset("article"),), None, None),
+    ((Rule.preset("ingress-nginx", tls=True),), None, None),
+    ((NEW.but(tls=True, http2=True),), None, None),
+    ((OLD,), NO_MARK, Cause.PIPE),
+    ((OLD.but(buffer_size=8192, buffers=(8, 8192)),), NO_MARK, Cause.PIPE),
+    ((OLD.but(buffer_size=16384, buffers=(4, 32768)),), NO_MARK, Cause.PIPE),
+    ((OLD.but(**WIDE),), NO_MARK, Cause.PIPE),
+    ((OLD.but(**DEAF),), ALWAYS, Cause.DEAF_PIPE),
+    ((OLD.but(**DEAF, **WIDE),), ALWAYS, Cause.DEAF_PIPE),
+    ((OLD.but(**DEAF, buffer_size=1024, buffers=(4, 2048)),), ALWAYS, Cause.DEAF_PIPE),
+    ((NEW.but(tls=True),), NO_MARK, Cause.TLS_RECORD),
+    ((NEW.but(tls=True, record_size=4096),), NO_MARK, Cause.TLS_RECORD),
+    ((NEW.but(tls=True, **DEAF),), ALWAYS, Cause.TLS_RECORD),
+    ((OLD.but(tls=True),), NO_MARK, Cause.TLS_RECORD),
+    ((NEW.but(gzip=True, gzip_types=SSE),), NO_MARK, Cause.COMPRESSION),
+    ((OLD.but(gzip=True, gzip_types=SSE),), NO_MARK, Cause.COMPRESSION),
+    ((NEW.but(gzip=True, gzip_types=SSE, **DEAF),), ALWAYS, Cause.COMPRESSION),
+    ((OLD.but(gzip=True, gzip_types=SSE, **DEAF),), ALWAYS, Cause.COMPRESSION),
+    ((Rule.preset("store-and-forward"),), ALWAYS, Cause.STORE),
+    ((Rule.preset("haproxy-like clumps"),), ALWAYS, Cause.CLUMPS),
+    ((Rule.preset("haproxy-like clumps", clump=0.3),), ALWAYS, Cause.CLUMPS),
+    ((Rule.preset("jupyter-server-proxy"),), ANY_ACCEPT, Cause.ACCEPT),
+    ((NEW, NEW), None, None),
+    ((OLD, OLD.but(buffering=False)), NO_MARK, Cause.PIPE),
+    ((OLD.but(buffering=False), OLD), ALWAYS, Cause.DEAF_PIPE),
+    ((OLD, OLD), ALWAYS, Cause.DEAF_PIPE),
+    ((OLD.but(**PASSES), OLD), NO_MARK, Cause.PIPE),
+    ((NEW.but(buffering=False), NEW.but(tls=True)), ALWAYS, Cause.TLS_RECORD),
+    ((NEW.but(**PASSES), NEW.but(tls=True)), NO_MARK, Cause.TLS_RECORD),
+    ((NEW, Rule.preset("haproxy-like clumps")), ALWAYS, Cause.CLUMPS),
+    ((OLD, Rule.preset("jupyter-server-proxy")), NO_MARK, Cause.PIPE),
+    ((NEW, NEW, NEW.but(gzip=True, gzip_types=SSE)), ALWAYS, Cause.COMPRESSION),
+]
+
+
+def examined(ask: object, url: str = "http://chain") -> tuple[Chain, str, list[tuple[str, Cause]]]:
+    """Run the reasoning over a simulated chain."""
+
+    async def run() -> tuple[Chain, str, list[tuple[str, Cause]]]:
+        at = Chain(url, ask)  # type: ignore[arg-type]
+        findings = await findings_of(at)
+        return at, await judge(at, findings), [(finding.when, finding.cause) for finding in findings]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(("hops", "when", "cause"), CHAINS)
+def test_the_cause_is_named(hops: tuple[Rule, ...], when: str | None, cause: Cause | None) -> None:
+    """For each chain the condition under which it holds, and why; nothing for those that stream."""
+    secure = bool(hops) and hops[-1].tls
+    _, verdict, found = examined(chain(*hops), "https://chain" if secure else "http://chain")
+
+    assert found[:1] == ([(when, cause)] if cause else [])
+    assert verdict == ("held" if when == ALWAYS else "streams")
+
+
+def test_a_chunk_in_two_pieces_is_told_from_a_buffer() -> None:
+    """Each event arrives with the next one, at every size and rate."""
+    _, verdict, found = examined(chain(NEW.but(**DEAF), split=True))
+
+    assert (verdict, found) == ("held", [(ALWAYS, Cause.SPLIT_CHUNKS)])
+
+
+@pytest.mark.parametrize("hops", [(), (NEW,), (OLD.but(buffering=False),)])
+def test_a_blocked_event_loop_is_not_a_proxy(hops: tuple[Rule, ...]) -> None:
+    """Events that were written late tell so themselves."""
+    _, verdict, found = examined(chain(*hops, late=lambda number: 0.4 if number % 10 < 5 else 0.0))
+
+    assert (verdict, found) == ("origin", [(ALWAYS, Cause.ORIGIN)])
+
+
+@pytest.mark.parametrize("jitter", [0.005, 0.02, 0.05, 0.2])
+def test_a_slow_machine_is_not_a_proxy(jitter: float) -> None:
+    """However late our own loop is, a chain that streams is never called held."""
+    _, verdict, found = examined(chain(NEW, jitter=jitter))
+
+    assert verdict in ("streams", "cannot tell")
+    assert not [cause for _, cause in found if cause is not Cause.UNKNOWN]
+
+
+def watched(*rules: Rule, group: int = 1) -> Observation:
+    """Return what a foreign URL shows: the same reads, without the origin's own times."""
+    ask = chain(*rules, late=lambda number: -(number % group) * 0.025)
+    seen = asyncio.run(ask(Question(None)))
+    seen.arrivals = [replace(arrival, n=-1, at=arrival.seen, due=arrival.seen) for arrival in seen.arrivals]
+    return seen
+
+
+@pytest.mark.parametrize("group", [1, 4, 10, 25])
+def test_a_bursty_provider_behind_a_foreign_url_is_no_proof(group: int) -> None:
+    """Without the probe's own times only exact steps count; bursts of whole events leave it open."""
+    assert foreign("http://chain", watched(NEW, group=group)).verdict == "cannot tell"
+
+
+def test_exact_stairs_behind_a_foreign_url_are_proof() -> None:
+    """Bursts that end inside an event, every 4,096 bytes, are no provider's."""
+    report = foreign("http://chain", watched(OLD))
+
+    assert (report.verdict, report.findings[0].cause) == ("held", Cause.PIPE)
+
+
+def test_every_cause_has_a_fix_for_any_proxy() -> None:
+    """And each is a sentence."""
+    assert set(FIXES) == set(Cause)
+    assert all(text.endswith(".") for texts in FIXES.values() for text in texts.values() if "" in texts)
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[dict[str, Report]]:
+    """Three real chains, examined at the same time: two nginx in a row, a hop that streams, a hop that clumps."""
+    need("nginx", "/usr/sbin/nginx")
+
+    async def all_of(inner: str, outer: str, clean: str, clumped: str) -> list[Report]:
+        return await asyncio.gather(examine(outer, [inner, outer]), examine(clean), examine(clumped))
+
+    with ExitStack() as stack:
+        served = stack.enter_context(background.serve(Probe(), protocol=background.TransportProtocol))
+        inner = stack.enter_context(Nginx(served.url))
+        outer = stack.enter_context(Nginx(inner.url))
+        clean = stack.enter_context(Proxy(served.url, NEW))
+        clumped = stack.enter_context(Proxy(served.url, Rule.preset("haproxy-like clumps")))
+        urls = (inner.url, outer.url, clean.url, clumped.url)
+        yield dict(zip(("two hops", "clean", "clumped"), background.portal().run(all_of(*urls)), strict=True))
+
+
+def test_a_real_chain_of_two_hops_is_bisected(live: dict[str, Report]) -> None:
+    """The outer hop buffers because the inner one removed the header; its address and its fix are named."""
+    report = live["two hops"]
+    (finding,) = report.findings
+
+    assert (report.verdict, finding.cause, finding.where) == ("held", Cause.DEAF_PIPE, f"hop 2, {report.url}")
+    assert "proxy_pass_header" in finding.fix
+    assert "looks like a clean end" in report.death
+    assert report.leaving is not None
+
+
+def test_clean_and_clumped_chains_are_told_apart_live(live: dict[str, Report]) -> None:
+    """The report can be read by people and by programs."""
+    clean, clumped = live["clean"], live["clumped"]
+
+    assert (clean.verdict, clean.findings) == ("streams", ())
+    assert (clumped.verdict, clumped.findings[0].cause) == ("held", Cause.CLUMPS)
+    assert json.loads(json.dumps(clumped.as_dict()))["findings"][0]["cause"] == "clumps"
+    assert "http-no-delay" in str(clumped)
+
+
+def test_a_url_that_is_not_there_is_unreachable() -> None:
+    """No verdict on buffering without an answer."""
+    assert doctor("http://127.0.0.1:9").verdict == "unreachable"
+
+
+def test_chains_are_many_enough() -> None:
+    """The table covers every cause that a rule can show."""
+    causes = {cause for _, _, cause in CHAINS}
+
+    assert len(list(itertools.chain(CHAINS))) >= 34
+    assert causes >= {Cause.PIPE, Cause.DEAF_PIPE, Cause.TLS_RECORD, Cause.COMPRESSION, Cause.CLUMPS, Cause.STORE}
