@@ -106,6 +106,7 @@ class Api:
     timeout: float = 30.0
     seen: dict[str, Exchange] = field(default_factory=dict)
     client: httpx.Client = field(init=False, repr=False)
+    lent: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.client = httpx.Client(base_url=self.url, timeout=self.timeout, trust_env=False)
@@ -165,8 +166,9 @@ class Api:
         return answer
 
     def close(self) -> None:
-        """Close the connections."""
-        self.client.close()
+        """Close the connections, and the clients lent out."""
+        for client in (self.client, *self.lent.values()):
+            client.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from claude_lab.exchange import ASK, Api, equal, expect, rule
@@ -14,13 +15,17 @@ ORACLE = "anthropic SDK, strict response validation"
 THOUGHT: dict[str, Any] = {**ASK, "model": THINKER, "max_tokens": 2_000}
 
 
-def sdk(api: Api, *, key: str | None = None) -> Any:
-    """Return the SDK's client, strict and without retries."""
+@contextmanager
+def sdk(api: Api, *, key: str | None = None) -> Iterator[Any]:
+    """Lend the SDK's client, strict and without retries; one per key serves all checks."""
     from anthropic import Anthropic
 
-    return Anthropic(
-        base_url=api.url, api_key=key or api.key, max_retries=0, timeout=api.timeout, _strict_response_validation=True
-    )
+    name = key or api.key
+    if name not in api.lent:
+        api.lent[name] = Anthropic(
+            base_url=api.url, api_key=name, max_retries=0, timeout=api.timeout, _strict_response_validation=True
+        )
+    yield api.lent[name]
 
 
 def final(api: Api, **body: Any) -> Any:

@@ -1,0 +1,67 @@
+"""Conformance: our fake keeps every rule, and each mutant of it breaks a named one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from mutants import MUTANTS, Mutant
+
+from claude_lab import conformance, frames, playback, replies
+from claude_lab.exchange import CHECKS
+from claude_lab.fake import FakeClaude
+from claude_lab.scenario import Scenario
+
+
+@pytest.fixture(scope="module")
+def report() -> conformance.Report:
+    """All checks, run once against our fake."""
+    with FakeClaude(Scenario(pace="instant")) as fake:
+        return conformance.run(fake.url)
+
+
+def test_our_fake_keeps_every_rule(report: conformance.Report) -> None:
+    """Not one check breaks, and none is left out."""
+    assert {result.check.name: result.evidence for result in report.broken} == {}
+    assert report.count("n/a") == 0
+
+
+def test_there_are_enough_rules_and_each_names_its_source() -> None:
+    """At least 120 checks, each with a claim and a source."""
+    assert len(CHECKS) >= 120
+    assert all(check.claim and check.source for check in CHECKS.values())
+
+
+def test_a_report_is_a_table_and_json(report: conformance.Report) -> None:
+    """The report prints one line per check and a summary, and its JSON has the same."""
+    assert len(str(report).splitlines()) == len(CHECKS) + 1
+    assert len(json.loads(json.dumps(report.json()))["checks"]) == len(CHECKS)
+    assert report.summary in report._repr_html_()
+
+
+def test_an_unknown_check_is_refused_at_the_door() -> None:
+    """A wrong name raises a sentence, before anything is sent."""
+    with pytest.raises(ValueError, match="no check 'nonsense'"):
+        conformance.run("http://127.0.0.1:9", only=["nonsense"])
+
+
+def test_a_dead_url_breaks_every_rule_and_raises_nothing() -> None:
+    """Where nothing listens, a check is broken, with evidence."""
+    report = conformance.run("http://127.0.0.1:9", only=["stream-answers-200"])
+
+    assert [result.outcome for result in report.results] == ["broken"]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{mutant.caught_by}:{mutant.name}" for mutant in MUTANTS])
+def test_each_mutant_is_caught_by_its_check(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one rule of the fake broken, the check of that rule says so."""
+    original = getattr(mutant.owner, mutant.name)
+    monkeypatch.setattr(mutant.owner, mutant.name, mutant.make(original))
+    monkeypatch.setitem(playback.BENDS, playback.faults.Truncate, playback.truncate)
+    frames.text_frames.cache_clear()
+    replies.pieces_of.cache_clear()
+
+    with FakeClaude(Scenario(pace="instant")) as fake:
+        report = conformance.run(fake.url, only=[mutant.caught_by])
+
+    assert [result.check.name for result in report.broken] == [mutant.caught_by]
