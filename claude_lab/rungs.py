@@ -16,11 +16,11 @@ from anthropic import APIConnectionError, APIStatusError, APITimeoutError, Async
 
 from claude_lab import clock, tokens
 from claude_lab.background import TransportProtocol, serve
+from claude_lab.callers import Ask, AttemptFailed, asked
 from claude_lab.failure import Failure, kind_of
 from claude_lab.fake import FakeClaude
 from claude_lab.faults import Break, StreamError
 from claude_lab.frames import dump, frames
-from claude_lab.ladder import Ask, AttemptFailed, asked
 from claude_lab.messages import Reply, Text, Usage, error_body
 from claude_lab.model import traffic_of
 from claude_lab.plan import call_name
