@@ -16,6 +16,8 @@ from claude_lab import still
 from claude_lab.trace import Mark, Trace
 from claude_lab.utf16 import Tape
 
+VIEW_MIME = "application/vnd.jupyter.widget-view+json"
+
 
 class Face:
     """Shows nothing; the root of the others. `interval` is the seconds between batches, None for at once."""

@@ -12,12 +12,11 @@ import anywidget
 import traitlets
 
 from claude_lab import doorbell, still
-from claude_lab.faces import Face, open_display, update_display
+from claude_lab.faces import VIEW_MIME, Face, open_display, update_display
 from claude_lab.trace import Mark, Trace
 from claude_lab.wire import Wire
 
 STATIC = files("claude_lab") / "static"
-VIEW_MIME = "application/vnd.jupyter.widget-view+json"
 
 
 class StreamModel(anywidget.AnyWidget):

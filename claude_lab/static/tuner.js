@@ -1,0 +1,98 @@
+// Sliders for a retry setting. One question is under way at a time; the last turn of a knob always gets its answer.
+
+const KNOBS = [
+  { name: "max_retries", label: "MAX_RETRIES", min: 0, max: 12, step: 1, show: (value) => `${value}` },
+  { name: "base_delay", label: "BASE_DELAY", min: -7, max: 4, step: 0.5, show: (value) => `${Number(value.toPrecision(2))} s`,
+    from: (position) => Number((2 ** position).toPrecision(2)), to: (value) => Math.log2(value) },
+  { name: "jitter", label: "JITTER", options: ["none", "full", "equal", "decorrelated", "sdk"] },
+  { name: "limit", label: "limit", min: 5, max: 200, step: 5, show: (value) => `${value} requests/min` },
+  { name: "load", label: "load", min: 0.1, max: 2, step: 0.02, show: (value) => `${Math.round(value * 100)} % of the limit` },
+];
+
+function element(tag, className, attributes = {}, parent = null) {
+  const made = document.createElement(tag);
+  made.className = className;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  parent?.append(made);
+  return made;
+}
+
+function control(knob, value, grid, key, turned) {
+  const id = `${key}-${knob.name}`;
+  element("label", "", { for: id }, grid).textContent = knob.label;
+  if (knob.options) {
+    const select = element("select", "", { id }, grid);
+    for (const option of knob.options) select.append(new Option(option, option, false, option === value));
+    element("output", "", {}, grid);
+    select.addEventListener("input", () => turned(knob.name, select.value));
+    return;
+  }
+  const input = element("input", "", { id, type: "range", min: knob.min, max: knob.max, step: knob.step }, grid);
+  const output = element("output", "", { for: id }, grid);
+  input.value = knob.to ? knob.to(value) : value;
+  const show = (shown) => {
+    output.textContent = knob.show(shown);
+    input.setAttribute("aria-valuetext", knob.show(shown));
+  };
+  show(value);
+  input.addEventListener("input", () => {
+    const chosen = knob.from ? knob.from(input.valueAsNumber) : input.valueAsNumber;
+    show(chosen);
+    turned(knob.name, chosen);
+  });
+}
+
+export default {
+  render({ model, el }) {
+    const key = `cl-${Math.random().toString(36).slice(2)}`;
+    const root = element("div", "claude-lab cl-tuner", { role: "group", "aria-label": "Retry settings" }, el);
+    const grid = element("div", "cl-knobs", {}, root);
+    const pictures = element("div", "cl-pictures", {}, root);
+    const [waits, success] = [element("div", "", {}, pictures), element("div", "", {}, pictures)];
+    const told = element("div", "cl-told", { role: "status" }, root);
+    const env = element("pre", "cl-env", { tabindex: "0", "aria-label": "The setting as a .env file" }, root);
+    const copy = element("button", "cl-copy", { type: "button" }, root);
+    copy.textContent = "Copy as .env";
+    const setting = { ...model.get("setting") };
+    let [turn, asked, answered] = [0, 0, 0];
+
+    const draw = (drawn) => {
+      waits.innerHTML = drawn.waits; // drawn by the kernel from numbers alone
+      success.innerHTML = drawn.success;
+      told.textContent = drawn.told;
+      env.textContent = drawn.env;
+    };
+    const ask = () => {
+      if (asked > answered || turn === answered) return;
+      asked = turn;
+      model.send({ turn, knobs: setting });
+    };
+    const hear = (message) => {
+      if (!message.pictures) return;
+      answered = message.turn;
+      root.dataset.answered = String(answered);
+      draw(message.pictures);
+      ask();
+    };
+    for (const knob of KNOBS) {
+      control(knob, setting[knob.name], grid, key, (name, value) => {
+        setting[name] = value;
+        turn += 1;
+        ask();
+      });
+    }
+    copy.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(env.textContent);
+        copy.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(env); // no clipboard without https: select it instead
+        copy.textContent = "Selected: press Ctrl+C";
+      }
+      setTimeout(() => { copy.textContent = "Copy as .env"; }, 2000);
+    });
+    draw(model.get("pictures"));
+    model.on("msg:custom", hear);
+    return () => model.off("msg:custom", hear);
+  },
+};
