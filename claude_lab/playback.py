@@ -46,7 +46,7 @@ def timed(made: list[Frame], ttft: float, head: float, gaps: list[float]) -> Pla
 
 
 def place(made: list[Frame], fault: faults.Break) -> int:
-    """Return the index of the frame before which a break happens."""
+    """Return the index of the frame before which, or in which, a break happens."""
     if fault.at == "after headers":
         return 0
     if fault.at == "after message_delta":
@@ -56,19 +56,23 @@ def place(made: list[Frame], fault: faults.Break) -> int:
     ]
     if not texts:
         return len(made) - 2
-    if fault.after >= len(texts):
-        return texts[-1] + 1
-    return texts[fault.after]
+    if fault.at == "inside a character":
+        wide = [index for index in texts[fault.after :] if not made[index].data.isascii()]
+        texts = [*texts[: fault.after], *wide] if wide else texts
+    return texts[fault.after] if fault.after < len(texts) else texts[-1] + 1
 
 
 def half(made: list[Frame], index: int, at: str) -> bytes:
-    """Return the bytes of the unfinished event at a place: half of it, or up to the middle of a character, or none."""
+    """Return the bytes of the unfinished event at a place: two thirds, or up to the middle of a character, or none.
+
+    An event without a character of several bytes is replaced by one that has one.
+    """
     data = made[index].data
     if at == "inside an event":
         return data[: max(1, 2 * len(data) // 3)]
     if at == "inside a character":
-        broken = text_frame(0, "é").data
-        return broken[: broken.index("é".encode()) + 1]
+        wide = data if not data.isascii() else text_frame(0, "é").data
+        return wide[: next(at for at, byte in enumerate(wide) if byte > 127) + 1]
     return b""
 
 
@@ -126,20 +130,16 @@ def stream_error(played: Playback, made: list[Frame], fault: faults.StreamError)
 
 
 def stall(played: Playback, made: list[Frame], fault: faults.Stall) -> Playback:
-    """Wait, then go on."""
+    """Wait, then go on; pings may come meanwhile, but not inside an event."""
     if fault.at == "before headers":
         return replace(played, waits=[played.waits[0] + fault.seconds, *played.waits[1:]])
     index = place(made, fault)
     begun = half(made, index, fault.at)
     if begun:
-        played.chunks[index] = played.chunks[index][len(begun) :] if fault.at == "inside an event" else b""
+        whole = made[index].data
+        played.chunks[index] = whole[len(begun) :] if whole.startswith(begun) else text_frame(0, "é").data[len(begun) :]
         insert(played, index, begun, played.waits[index])
-        if fault.at == "inside a character":
-            whole = text_frame(0, "é").data
-            played.chunks[index + 1] = whole[len(begun) :]
-            insert(played, index + 2, made[index].data)
         index += 1
-    played.waits[index] = fault.seconds
     beats = int(fault.seconds / fault.pings) if fault.pings and not begun else 0
     for _ in range(beats):
         insert(played, index, PING, fault.pings or 0.0)
