@@ -302,7 +302,7 @@ class Exchange(asyncio.Protocol):
             self._check()
 
 
-def reset(transport: asyncio.Transport) -> None:
+def reset(transport: asyncio.WriteTransport) -> None:
     """Close a connection with RST, so that its reader gets an error, not an end."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
