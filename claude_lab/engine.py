@@ -207,6 +207,7 @@ METRICS = (
     "peak",
     "recovery",
     "goodput",
+    "in_time",
 )
 
 
@@ -226,16 +227,17 @@ def summarize(
     outage_end: float,
     capacity: float,
     cut_tokens: float,
+    patience: float,
     result: Numbers,
 ) -> None:
     """Write the metrics of one day into `result`, in the order of `METRICS`.
 
     The time to the first delta counts from arrival and a failure as infinite; a percentile is the nearest rank.
     `recovery` is how long after the outage the last call that came before its end is settled; `goodput` is the rate of
-    successes over the limits' `capacity` a second.
+    successes over the limits' `capacity` a second; `in_time` the share of calls with a first delta within `patience`.
     """
     calls = len(arrivals)
-    served, tried, broken, last_settled, caught = 0, 0, 0, 0.0, 0.0
+    served, soon, tried, broken, last_settled, caught = 0, 0, 0, 0, 0.0, 0.0
     waits = [INFINITY] * calls
     for call in range(calls):
         tried += attempts[call]
@@ -243,6 +245,8 @@ def summarize(
         if outcome[call] == OK:
             served += 1
             waits[call] = first[call] - arrivals[call]
+            if waits[call] <= patience:
+                soon += 1
         elif outcome[call] == BROKEN:
             broken += 1
         if arrivals[call] < outage_end:
@@ -268,3 +272,4 @@ def summarize(
     result[10] = caught
     span = last_settled - arrivals[0]
     result[11] = served / span / capacity if span > 0.0 and capacity > 0.0 else 0.0
+    result[12] = soon / calls

@@ -72,6 +72,7 @@ def run(
     executor: Executor | None = None,
     engine: str = "auto",
     progress: bool | None = None,
+    patience: float = 45.0,
 ) -> Floats:
     """Return the metrics, shape (policies, seeds, metrics); rows an interrupt left undone are NaN.
 
@@ -88,7 +89,7 @@ def run(
         with bar(len(policies), seconds > 2.0 if progress is None else progress) as update:
             parts = batches(len(policies), each, lanes)
             try:
-                for part, values in done(pool, scenario, policies, seeds, named, parts):
+                for part, values in done(pool, parts, scenario, policies, seeds, named, patience):
                     result[part] = values
                     update(part.stop - part.start)
             except KeyboardInterrupt:
@@ -98,19 +99,20 @@ def run(
 
 def done(
     pool: Executor | None,
+    parts: Sequence[slice],
     scenario: Scenario,
     policies: Sequence[RetryPolicy],
     seeds: Sequence[int],
     engine: str,
-    parts: Sequence[slice],
+    patience: float,
 ) -> Iterator[tuple[slice, Floats]]:
     """Yield each batch as it is done."""
     if pool is None:
         for part in parts:
-            yield part, model.batch(scenario, policies[part], seeds, engine)
+            yield part, model.batch(scenario, policies[part], seeds, engine, patience)
         return
     futures: dict[Future[Any], slice] = {
-        pool.submit(model.batch, scenario, policies[part], list(seeds), engine): part for part in parts
+        pool.submit(model.batch, scenario, policies[part], list(seeds), engine, patience): part for part in parts
     }
     try:
         for future in as_completed(futures):

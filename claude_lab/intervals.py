@@ -81,7 +81,7 @@ def medians(samples: Floats, *, level: float = 0.95) -> tuple[Floats, Floats, Fl
 
 def estimate(samples: Floats, *, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
     """Return (low, value, high) per setting: of the mean where all days are finite, else of the median."""
-    finite: npt.NDArray[np.bool_] = np.isfinite(samples).all(axis=1)
+    finite = np.asarray(np.isfinite(samples).all(axis=1))
     mean = means(np.where(finite[:, None], samples, 0.0), level=level)
     median = medians(samples, level=level)
     low, value, high = (np.where(finite, a, b) for a, b in zip(mean, median, strict=True))

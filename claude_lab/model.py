@@ -148,12 +148,12 @@ class Bench:
         """The pace's numbers."""
         return np.array(self.plan.pace) if self.fast else self.plan.pace
 
-    def metrics(self, policy: RetryPolicy, seed: int, into: Any) -> None:
+    def metrics(self, policy: RetryPolicy, seed: int, patience: float, into: Any) -> None:
         """Write one day's metrics into `into`, in the order of `engine.METRICS`."""
         day = self.day(policy, seed)
         run = compiled.functions()[1] if self.fast else engine.summarize
         results = (day.arrivals, day.outcome, day.attempts, day.first, day.settled, day.causes, day.load)
-        run(*results, self.plan.outage_end, self.plan.capacity, self.plan.cut_tokens, into)
+        run(*results, self.plan.outage_end, self.plan.capacity, self.plan.cut_tokens, patience, into)
 
 
 def bench(scenario: Scenario, *, engine: str = "auto") -> Bench:
@@ -167,13 +167,15 @@ def day(scenario: Scenario, policy: RetryPolicy, *, seed: int = 0, engine: str =
     return bench(scenario, engine=engine).day(policy, seed, timed=True)
 
 
-def batch(scenario: Scenario, policies: Sequence[RetryPolicy], seeds: Sequence[int], engine: str) -> Floats:
+def batch(
+    scenario: Scenario, policies: Sequence[RetryPolicy], seeds: Sequence[int], engine: str, patience: float = 45.0
+) -> Floats:
     """Return the metrics of policies x seeds, shape (policies, seeds, metrics): the unit of work of a sweep."""
     ready = bench(scenario, engine=engine)
     result = np.empty((len(policies), len(seeds), len(METRICS)))
     for row, policy in enumerate(policies):
         for column, seed in enumerate(seeds):
-            ready.metrics(policy, seed, result[row, column])
+            ready.metrics(policy, seed, patience, result[row, column])
     return result
 
 

@@ -9,6 +9,8 @@ from hashlib import blake2b
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from claude_lab.model import traffic_of
 from claude_lab.plan import plan_of
 from claude_lab.race import FRESH, FRESH_FROM, Goal, Measured, Race, scaled
@@ -70,7 +72,7 @@ class Recommendation:
         assert best is not None
         said = [
             f"Of {self.raced} settings {self.named(best.policy)} is the cheapest that meets {self.goal}:",
-            f"success {best.success}, 95th percentile {best.p95_ttft} s, {best.cost} attempts per success,",
+            f"success {best.success}, in time {best.in_time}, {best.cost} attempts per success,",
             f"over {FRESH} fresh days (95 % intervals).",
         ]
         if self.runner_ups:
@@ -78,25 +80,25 @@ class Recommendation:
             said.append(f"As far as these days can tell, {len(self.runner_ups)} more cost the same, such as {others}.")
         if self.robust:
             name, worst = min(self.robust.items(), key=lambda item: item[1].success.value)
-            held = "still meets" if self.goal.met(worst.success, worst.p95_ttft) else "misses"
+            held = "still meets" if self.goal.met(worst.success, worst.in_time) else "misses"
             said.append(f"Under {name} success is {worst.success}, which {held} the goal.")
         if self.verification is not None:
             said.append(str(self.verification))
         return " ".join(said)
 
     def _none(self) -> str:
-        said = [f"No setting of {self.raced} meets {self.goal}: you need capacity or pacing."]
+        said = [f"No setting of {self.raced} is sure to meet {self.goal}: you need capacity or pacing."]
         if self.candidates:
             top = self.candidates[0]
-            said.append(f"The best, {self.named(top.policy)}, reaches {top.success} and {top.p95_ttft} s.")
+            said.append(f"The best, {self.named(top.policy)}, reaches {top.success}, and {top.in_time} in time.")
         if self.load:
             said.append(f"The traffic asks for {self.load:.0%} of what the limits allow; retries add no capacity.")
         if self.paced is not None:
-            verb = "meets" if self.goal.met(self.paced.success, self.paced.p95_ttft) else "does not meet"
+            verb = "meets" if self.goal.met(self.paced.success, self.paced.in_time) else "does not meet"
             rate = self.paced.policy.pacer.rate * 60 if self.paced.policy.pacer else 0.0
             said.append(
                 f"With each client paced at {rate:.3g} a minute success is {self.paced.success}, "
-                f"the 95th percentile {self.paced.p95_ttft} s, which {verb} the goal."
+                f"and {self.paced.in_time} come in time, which {verb} the goal."
             )
         return " ".join(said)
 
@@ -109,7 +111,7 @@ class Recommendation:
         lines = [
             f"# claude_lab sweep: scenario {self.hash}, goal {self.goal}",
             f"# {FRESH} days (seeds {FRESH_FROM} to {FRESH_FROM + FRESH - 1}), 95 % intervals:",
-            f"# success {best.success}, p95 ttft {best.p95_ttft} s, attempts per success {best.cost}",
+            f"# success {best.success}, in time {best.in_time}, attempts per success {best.cost}",
             "# MAX_RETRIES excludes the first attempt.",
             *(f"{env}={getattr(policy, name)}" for name, env in ENV.items()),
             *(f"# in code only: {name}={getattr(policy, name)!r}" for name in rest),
@@ -117,10 +119,15 @@ class Recommendation:
         return "\n".join(lines) + "\n"
 
     def figure(self) -> Any:
-        """Return the picture of the choice: every candidate's cost against its wait; see `sweep_plots.choice`."""
-        from claude_lab import sweep_plots  # matplotlib
+        """Return the picture of the choice: every candidate's cost against its wait, the winner starred."""
+        from claude_lab import sweep_plots  # matplotlib takes half a second
 
-        return sweep_plots.choice(self)
+        names = "cost", "p95_ttft", "success"
+        columns = (np.array([getattr(each, name).value for each in self.candidates]) for name in names)
+        best, chosen = self.winner, None
+        if best is not None:
+            chosen = (best.cost.value, best.p95_ttft.value, self.named(best.policy))
+        return sweep_plots.pareto(*columns, chosen=chosen, title=f"The cheapest of {self.raced} settings")
 
     def __str__(self) -> str:
         return self.why

@@ -131,7 +131,7 @@ class Scenario:
             object.__setattr__(self, "voice", Voice(self.answer))
 
     @classmethod
-    def under(cls, shape: str, *, rpm: float, load: float = 0.84, depth: float = 10, **traffic: Any) -> Scenario:
+    def under(cls, shape: str, *, rpm: float, load: float = 0.75, depth: float = 10, **traffic: Any) -> Scenario:
         """Return a service limited to `rpm` requests a minute, `depth` at once, asked at `load` times that rate."""
         limits = Limits(rpm, None, None, burst=depth / rpm)
         return cls(limits=limits, traffic=Traffic(shape=shape, rpm=rpm * load, **traffic))
@@ -152,9 +152,9 @@ class Scenario:
         return cls.under("fanout", rpm=rpm, burst=agents, **options)
 
     @classmethod
-    def herd(cls, *, clients: int = 200, rpm: float = 600, outage: float = 20) -> Scenario:
-        """Return an outage of so many seconds, everybody who came during it, and the limit that awaits them after."""
-        asked = Traffic(shape="herd", requests=clients, window=outage, clients=clients)
+    def herd(cls, *, clients: int = 200, rpm: float = 600, outage: float = 20, within: float = 1) -> Scenario:
+        """Return an outage, everybody who runs into it `within` a second or so, and the limit that awaits them after."""
+        asked = Traffic(shape="herd", requests=clients, window=within, clients=clients)
         return cls(limits=Limits(rpm, None, None, burst=10 / rpm), outages=[Outage(0, outage)], traffic=asked)
 
     @classmethod

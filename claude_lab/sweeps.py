@@ -73,7 +73,10 @@ class Sweep:
 
     def grid(self, metric: str, *, x: str = "base_delay", y: str = "max_retries", **at: Any) -> Floats:
         """Return a metric's estimates as a table, shape (y values, x values); `at` fixes the other axes."""
-        values = self.estimate(metric)[1]
+        return self.table(self.estimate(metric)[1], x=x, y=y, **at)
+
+    def table(self, values: Floats, *, x: str, y: str, **at: Any) -> Floats:
+        """Return one value per setting as a table over two axes; other axes are at their first value, or `at`."""
         return np.array([[values[self.place({**at, y: b, x: a})] for a in self.axes[x]] for b in self.axes[y]])
 
     def place(self, point: Mapping[str, Any]) -> int:
@@ -105,17 +108,32 @@ class Sweep:
         goal = Goal(success=success, p95_ttft=p95_ttft)
         return recommend(self.scenario, self.policies, goal, verify=verify, axes=list(self.axes), **self.options)
 
-    def heatmap(self, metric: str = "success", **options: Any) -> Any:
-        """Return the figure of a metric over two axes; see `sweep_plots.heatmap`."""
-        from claude_lab import sweep_plots  # matplotlib
+    def heatmap(
+        self,
+        metric: str = "success",
+        *,
+        goal: float | None = None,
+        x: str = "base_delay",
+        y: str = "max_retries",
+        **at: Any,
+    ) -> Any:
+        """Return the figure of a metric over two axes, the cells that meet `goal` outlined, the undecided hatched."""
+        from claude_lab import sweep_plots  # matplotlib takes half a second
 
-        return sweep_plots.heatmap(self, metric, **options)
+        low, value, high = (self.table(bound, x=x, y=y, **at) for bound in self.estimate(metric))
+        axes = {"x": (x, self.axes[x]), "y": (y, self.axes[y])}
+        return sweep_plots.heatmap(value, **axes, name=metric, goal=goal, bounds=(low, high), title=self._title(metric))
 
     def pareto(self, **options: Any) -> Any:
-        """Return the figure of cost against wait; see `sweep_plots.pareto`."""
-        from claude_lab import sweep_plots  # matplotlib
+        """Return the figure of cost against wait, every setting a point."""
+        from claude_lab import sweep_plots  # matplotlib takes half a second
 
-        return sweep_plots.pareto(self, **options)
+        names = "attempts_per_success", "p95_ttft", "success"
+        return sweep_plots.pareto(*(self.estimate(name)[1] for name in names), **options)
+
+    def _title(self, metric: str) -> str:
+        traffic = traffic_of(self.scenario)
+        return f"{metric}, {traffic.shape} traffic, {len(self.seeds)} days of {traffic.requests} calls"
 
     def best(self, count: int = 5) -> list[int]:
         """Return the places of the settings with the most success, the cheaper first among equals."""

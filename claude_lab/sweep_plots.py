@@ -1,0 +1,160 @@
+"""Figures of experiments: the map of a sweep, cost against wait, every attempt, the wait's survival, the pulse.
+
+Plain arrays in, matplotlib figures out; colors and frames are those of `plots`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from claude_lab.plots import PAIR, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, RED, GREEN = PAIR[:3]
+MAP = "cividis"
+"""A color map that reads the same to color-blind eyes and in gray."""
+Table = npt.NDArray[np.float64]
+
+
+def heatmap(
+    values: Table,
+    *,
+    x: tuple[str, Sequence[Any]],
+    y: tuple[str, Sequence[Any]],
+    name: str,
+    goal: float | None = None,
+    bounds: tuple[Table, Table] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a metric over two axes, each a (name, values); cells that meet a `goal` are outlined.
+
+    Cells whose `bounds` (low, high) lie on both sides of the goal are hatched: more days would have to decide.
+    """
+    from matplotlib.patches import Rectangle  # matplotlib takes half a second
+
+    figure, (axes,) = new_figure(1, height=0.9 + 0.36 * len(y[1]))
+    shown = np.ma.masked_invalid(values)
+    image = axes.imshow(shown, origin="lower", aspect="auto", cmap=MAP)
+    axes.set_facecolor("#dddddd")
+    axes.set_xticks(range(len(x[1])), [f"{each:g}" if isinstance(each, float) else str(each) for each in x[1]])
+    axes.set_yticks(range(len(y[1])), [str(each) for each in y[1]])
+    axes.set(xlabel=x[0], ylabel=y[0], title=title or name)
+    figure.colorbar(image, ax=axes, label=name)
+    for row, column in np.ndindex(*values.shape):
+        middle = "-" if not math.isfinite(values[row, column]) else f"{values[row, column]:.3g}"
+        dark = middle != "-" and float(np.asarray(image.norm(values[row, column]))) < 0.6
+        axes.text(column, row, middle, ha="center", va="center", size=7, color="white" if dark else "black")
+        if goal is None:
+            continue
+        corner, size = (column - 0.5, row - 0.5), 1
+        if bounds is not None and bounds[0][row, column] < goal <= bounds[1][row, column]:
+            axes.add_patch(Rectangle(corner, size, size, fill=False, hatch="///", edgecolor="white", linewidth=0))
+        if values[row, column] >= goal:
+            outline(axes, values >= goal, row, column)
+    return figure
+
+
+def outline(axes: Any, inside: npt.NDArray[np.bool_], row: int, column: int) -> None:
+    """Draw the sides of a cell beyond which the goal is missed: together they are its contour."""
+    sides = {(0, -1): (-0.5, -0.5, -0.5, 0.5), (0, 1): (0.5, 0.5, -0.5, 0.5)}
+    sides |= {(-1, 0): (-0.5, 0.5, -0.5, -0.5), (1, 0): (-0.5, 0.5, 0.5, 0.5)}
+    for (up, right), (left, to, bottom, top) in sides.items():
+        at = row + up, column + right
+        if not (0 <= at[0] < inside.shape[0] and 0 <= at[1] < inside.shape[1]) or not inside[at]:
+            axes.plot([column + left, column + to], [row + bottom, row + top], color=RED, linewidth=2.2)
+
+
+def front(cost: Table, wait: Table) -> npt.NDArray[np.bool_]:
+    """Tell which settings no other beats in both cost and wait."""
+    order = np.lexsort((wait, cost))
+    best = np.minimum.accumulate(wait[order])
+    first = np.concatenate([[True], best[1:] < best[:-1]])
+    on = np.zeros(len(cost), dtype=bool)
+    on[order[first & np.isfinite(wait[order])]] = True
+    return on
+
+
+def pareto(
+    cost: Table, wait: Table, success: Table, *, chosen: tuple[float, float, str] | None = None, title: str = ""
+) -> Figure:
+    """Draw every setting: attempts per success against the 95th percentile's wait, colored by success.
+
+    `chosen` is a point (cost, wait, label) to point out.
+    """
+    figure, (axes,) = new_figure(1, height=4)
+    seen = np.isfinite(cost) & np.isfinite(wait)
+    points = axes.scatter(cost[seen], wait[seen], c=success[seen], cmap=MAP, s=18)
+    edge = np.flatnonzero(front(cost, wait) & seen)
+    edge = edge[np.argsort(cost[edge])]
+    axes.step(cost[edge], wait[edge], where="post", color=RED, linewidth=1)
+    figure.colorbar(points, ax=axes, label="success")
+    if chosen is not None:
+        axes.plot(*chosen[:2], "*", color=RED, markersize=14)
+        axes.annotate(chosen[2], chosen[:2], (8, 8), textcoords="offset points", color=RED)
+    missing = int((~seen).sum())
+    note = f"{missing} settings are not shown: more than 1 call in 20 fails" if missing else ""
+    axes.set(xlabel="attempts per success", ylabel="p95 to first token, seconds", title=title)
+    axes.text(0.99, 0.01, note, transform=axes.transAxes, ha="right", size=7, color="#555")
+    return figure
+
+
+def raster(times: Sequence[Sequence[float]], served: Sequence[bool], *, outage: float = 0.0, title: str = "") -> Figure:
+    """Draw every attempt as a dot, one line a call: lockstep shows as waves, jitter as fog.
+
+    `times` are each call's attempts in seconds; its last one is blue when it was `served`. The `outage` is shaded.
+    """
+    figure, (axes,) = new_figure(1, height=3.6)
+    failed = [(at, call) for call, own in enumerate(times) for at in (own[:-1] if served[call] else own)]
+    won = [(own[-1], call) for call, own in enumerate(times) if served[call]]
+    for points, color, label in ((failed, RED, "failed attempt"), (won, BLUE, "success")):
+        if points:
+            axes.plot(*zip(*points, strict=True), ".", color=color, markersize=2.5, label=label)
+    if outage:
+        axes.axvspan(0, outage, color="#8a8f98", alpha=0.2, linewidth=0)
+    axes.set(xlabel="seconds", ylabel="call", title=title)
+    axes.legend(loc="upper right", markerscale=4, frameon=False)
+    return figure
+
+
+def survival(waits: Mapping[str, Sequence[float]], *, limit: float | None = None, title: str = "") -> Figure:
+    """Draw which share of calls still waits for its first token after so many seconds; failures wait for ever."""
+    figure, (axes,) = new_figure(1, height=3.4)
+    for index, (label, own) in enumerate(waits.items()):
+        ordered = np.sort(np.asarray(own, dtype=np.float64))
+        finite = ordered[np.isfinite(ordered)]
+        left = 1 - np.arange(1, len(finite) + 1) / len(ordered)
+        color = PAIR[index % len(PAIR)]
+        axes.step(np.concatenate([[0.0], finite]), np.concatenate([[1.0], left]), where="post", color=color)
+        if len(finite):
+            axes.annotate(label, (finite[-1], left[-1]), (4, 4), textcoords="offset points", color=color)
+    if limit is not None:
+        axes.axvline(limit, color="#8a8f98", linestyle=":")
+    axes.set(xlabel="seconds from arrival", ylabel="still without a first token", ylim=(0, 1.02), title=title)
+    return figure
+
+
+def pulse(
+    load: Mapping[str, Sequence[float]], *, capacity: float = 0.0, outage: float = 0.0, title: str = ""
+) -> Figure:
+    """Draw attempts in each second, one frame a policy, with the line of what the limits let through."""
+    figure, grid = new_figure(len(load), height=0.6 + 1.5 * len(load))
+    for index, (axes, (label, own)) in enumerate(zip(grid, load.items(), strict=True)):
+        last = max((second for second, count in enumerate(own) if count), default=0) + 2
+        axes.bar(range(last), list(own)[:last], width=1.0, align="edge", color=PAIR[index % len(PAIR)])
+        axes.set_title(label, loc="left", size=9, color=PAIR[index % len(PAIR)])
+        axes.set_ylabel("attempts / s", size=8)
+        if capacity:
+            axes.axhline(capacity, color=RED, linestyle="--", linewidth=1)
+        if outage:
+            axes.axvspan(0, outage, color="#8a8f98", alpha=0.2, linewidth=0)
+    grid[-1].set_xlabel("seconds")
+    if title:
+        figure.suptitle(title)
+    return figure
