@@ -11,49 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from claude_lab.refusals import (
-    BadGateway as BadGateway,
-)
-from claude_lab.refusals import (
-    Fault as Fault,
-)
-from claude_lab.refusals import (
-    Forbidden as Forbidden,
-)
-from claude_lab.refusals import (
-    Ok as Ok,
-)
-from claude_lab.refusals import (
-    Overloaded as Overloaded,
-)
-from claude_lab.refusals import (
-    RampLimited as RampLimited,
-)
-from claude_lab.refusals import (
-    RateLimited as RateLimited,
-)
-from claude_lab.refusals import (
-    Refusal as Refusal,
-)
-from claude_lab.refusals import (
-    ServerError as ServerError,
-)
-from claude_lab.refusals import (
-    SpendLimited as SpendLimited,
-)
-from claude_lab.refusals import (
-    TimedOut as TimedOut,
-)
-from claude_lab.refusals import (
-    Unauthorized as Unauthorized,
-)
-from claude_lab.refusals import (
-    Unavailable as Unavailable,
-)
-from claude_lab.refusals import (
-    Unpaid as Unpaid,
-)
-from claude_lab.refusals import (
-    ok as ok,
+    BadGateway,
+    Fault,
+    Forbidden,
+    Ok,
+    Overloaded,
+    RampLimited,
+    RateLimited,
+    Refusal,
+    ServerError,
+    SpendLimited,
+    TimedOut,
+    Unauthorized,
+    Unavailable,
+    Unpaid,
+    ok,
 )
 
 PLACES = (
@@ -293,3 +265,50 @@ def kinds(family: type[Fault] = Fault) -> dict[str, type[Fault]]:
 
 KINDS = {name: kind for name, kind in kinds().items() if name not in ("Break", "Insert")}
 """Every kind of fault, by name."""
+
+__all__ = [
+    "BETWEEN",
+    "ENDS",
+    "KINDS",
+    "PLACES",
+    "BadGateway",
+    "Bom",
+    "Break",
+    "Comments",
+    "Drop",
+    "Duplicate",
+    "Empty",
+    "Fault",
+    "Forbidden",
+    "Garbage",
+    "Hang",
+    "Insert",
+    "LineEnds",
+    "Lose",
+    "Malformed",
+    "Ok",
+    "Overloaded",
+    "Page",
+    "RampLimited",
+    "RateLimited",
+    "Raw",
+    "Refusal",
+    "Reset",
+    "Separators",
+    "ServerError",
+    "SpendLimited",
+    "Stall",
+    "StreamError",
+    "TimedOut",
+    "Trickle",
+    "Truncate",
+    "Unauthorized",
+    "Unavailable",
+    "UnknownDelta",
+    "UnknownEvent",
+    "Unnamed",
+    "Unpaid",
+    "kinds",
+    "named",
+    "ok",
+]
