@@ -30,7 +30,7 @@ class BrowserClient(anywidget.AnyWidget):
     message = traitlets.Unicode().tag(sync=True)
     cut_bytes = traitlets.Int(None, allow_none=True).tag(sync=True)
 
-    def __init__(self, url: str, *, message: str = "Why is the sky blue?", cut_bytes: int | None = 64) -> None:
+    def __init__(self, url: str, *, message: str = "Why is the sky blue?", cut_bytes: int | None = 256) -> None:
         target = url.rstrip("/") + "/chat/stream"
         self.relay = Relay(target, cut_bytes=cut_bytes)
         super().__init__(relay_url=self.relay.url, target=target, message=message, cut_bytes=cut_bytes)

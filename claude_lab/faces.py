@@ -72,7 +72,10 @@ class TextFace(Face):
 
 
 class HtmlFace(Face):
-    """Draws the still again and again under one display id: needs a front end with HTML, and no widgets."""
+    """Draws the still again and again under one display id: needs a front end with HTML, and no widgets.
+
+    Each drawing has all the text, so the longer it is the more seldom it is drawn.
+    """
 
     interval = 0.4
 
@@ -95,6 +98,7 @@ class HtmlFace(Face):
 
     def _redraw(self, *, live: bool) -> None:
         bundle = self._bundle(live=live)
+        self.interval = max(0.4, len(bundle["text/html"]) / 200_000)
         for display in self.displays:
             update_display(display, bundle)
 

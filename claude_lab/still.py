@@ -11,6 +11,7 @@ from claude_lab.trace import Trace
 from claude_lab.utf16 import whole
 
 MOST_CHARS = 600_000
+MOST_RENDERED = 100_000
 ENDINGS = {
     "error": "The answer breaks off here: an error ended the stream.",
     "cut": "The answer breaks off here: the stream was cut.",
@@ -85,7 +86,7 @@ def html(trace: Trace, *, title: str = "", note: str = "", live: bool = False) -
         f'<div class="cl-note">{escape(note)}</div>' if note else "",
         thinking(trace),
         f'<div class="cl-error">{escape(whole(wrong))}</div>' if wrong else "",
-        body(answer, "" if live else ENDINGS[strip.ending(trace)]),
+        plain(answer) if live else body(answer, ENDINGS[strip.ending(trace)]),
         strip.picture(trace, live=live) if trace.marks else "",
         "</div>",
     ]
@@ -105,16 +106,21 @@ def thinking(trace: Trace) -> str:
 
 def body(answer: str, ending: str) -> str:
     """Return the answer as text; a Markdown answer comes rendered, with its text folded beside it."""
-    plain = f'<div class="cl-text" role="region" aria-label="Answer" tabindex="0">{escape(capped(answer))}</div>'
-    mark = f'<div class="cl-ending">{escape(ending)}</div>' if ending else ""
-    rendered = "" if ending or len(answer) > MOST_CHARS else markdown(answer)
+    if ending:
+        return f'{plain(answer)}<div class="cl-ending">{escape(ending)}</div>'
+    rendered = "" if len(answer) > MOST_RENDERED else markdown(answer)
     if not rendered:
-        return plain + mark
+        return plain(answer)
     return (
         f'<details class="cl-markdown" open><summary>Markdown</summary>'
         f'<div class="cl-rendered" role="region" aria-label="Answer, rendered" tabindex="0">{rendered}</div></details>'
-        f'<details class="cl-source"><summary>Text</summary>{plain}</details>'
+        f'<details class="cl-source"><summary>Text</summary>{plain(answer)}</details>'
     )
+
+
+def plain(answer: str) -> str:
+    """Return the answer as text."""
+    return f'<div class="cl-text" role="region" aria-label="Answer" tabindex="0">{escape(capped(answer))}</div>'
 
 
 def markdown(answer: str) -> str:

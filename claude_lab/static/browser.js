@@ -80,6 +80,7 @@ function why(url, error) {
 function element(tag, className, attributes = {}, parent = null) {
   const made = document.createElement(tag);
   made.className = className;
+  made.dataset.lmSuppressShortcuts = "true"; // or JupyterLab takes the arrow keys of what has the focus
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   parent?.append(made);
   return made;

@@ -19,7 +19,7 @@ const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
   return n >>> 0;
 });
 
-function crc(text, before) {
+export function crc(text, before) {
   let c = ~before;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
@@ -49,11 +49,11 @@ function post(url) {
   }
 }
 
-class Store {
+export class Store {
   constructor(model) {
     this.model = model;
     this.views = new Set();
-    this.asked = 0;
+    this.asked = -Infinity;
     this.skew = Infinity;
     this.ended = null;
     this.clear();
@@ -129,7 +129,9 @@ class Store {
   end(message) {
     this.ended = message;
     this.whole = this.text.length === message.units && this.crc === message.crc;
-    if (!this.whole) this.ask();
+    if (this.whole) return;
+    this.asked = -Infinity; // the last chance to ask
+    this.ask();
   }
 
   get now() { // ms since the run began, by the kernel's clock
@@ -173,6 +175,7 @@ class Store {
 function element(tag, className, attributes = {}, parent = null) {
   const made = document.createElement(tag);
   made.className = className;
+  made.dataset.lmSuppressShortcuts = "true"; // or JupyterLab takes the arrow keys of what has the focus
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   parent?.append(made);
   return made;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from claude_lab.background import portal
@@ -66,3 +67,17 @@ class Stream:
         self.start()
         await asyncio.wrap_future(self.task)
         return self
+
+
+async def chat(scope: Any, receive: Any, send: Any) -> None:
+    """An ASGI app that streams an answer as frames of the chat contract."""
+    if scope["type"] != "http":
+        return
+    words = ["Because air scatters ", "blue light more than ", "red: Rayleigh, ", "1871 – résumé 🙂. "] * 8
+    frames = [{"type": "delta", "text": word} for word in words] + [{"type": "done", "stop_reason": "end_turn"}]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+    for frame in frames:
+        data = f"data: {json.dumps(frame, ensure_ascii=False)}\n\n".encode()
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        await asyncio.sleep(0.01)
+    await send({"type": "http.response.body", "body": b""})

@@ -201,3 +201,17 @@ def test_without_anywidget_the_view_is_plain_html(open_notebook: Open, home: Pat
         assert later > early
         assert "did not come up" in page.output(1)
         assert "w00499" in page.output(1)
+
+
+def test_a_megabyte_leaves_the_page_small(open_notebook: Open) -> None:
+    """A long answer keeps a bounded number of nodes in the page, live and frozen, and says what is left out."""
+    long = "from streams import Stream\nline = 'word ' * 15 + '\\n'\ns = Stream(text=line * 14_000, gap=.0001)\n"
+    page = open_notebook(long + "s.start();", "s.task.cancel()")
+    page.start(0)
+    page.page.wait_for_function("() => document.querySelector('.cl-live .cl-note')?.textContent", timeout=30_000)
+    blocks = page.page.evaluate(f"() => document.querySelector('{TEXT}').childElementCount")
+    page.page.wait_for_selector(STILL, timeout=60_000)
+
+    assert blocks <= 33
+    assert page.page.evaluate(f"() => document.querySelectorAll('{STILL} *').length") < 200
+    assert "more characters" in page.page.locator(f"{STILL} .cl-text").first.evaluate("node => node.textContent")
