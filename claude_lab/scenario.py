@@ -6,11 +6,12 @@ asks the same ones in virtual time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from claude_lab import cache, catalogue, chance, faults, replies
+from claude_lab import cache, catalogue, chance, estimates, faults, replies
 from claude_lab.cache import Cache
 from claude_lab.chance import Purpose
 from claude_lab.faults import Fault
@@ -100,7 +101,8 @@ class Scenario:
     `odds` maps a fault to the chance that an attempt meets it; `outages` come by time. `pace` is a `Pace` or the name
     of a profile; `limits` are None for no rate limit; `voice` says how answers read, `answer` what. `headers=False`
     leaves the rate limit headers out, as some accounts see it; `padding` pads events with spaces, as the API does.
-    Equal seeds give equal bytes and delays. `traffic` says who asks when, for experiments in virtual time.
+    Equal seeds give equal bytes and delays. `traffic` says who asks when, for experiments in virtual time;
+    `assumed` is what an estimate took for granted.
     """
 
     faults: Sequence[Fault] = ()
@@ -114,6 +116,7 @@ class Scenario:
     headers: bool = True
     padding: bool = False
     traffic: Traffic | None = None
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pace", Pace.of(self.pace))
@@ -153,7 +156,7 @@ class Scenario:
 
     @classmethod
     def herd(cls, *, clients: int = 200, rpm: float = 600, outage: float = 20, within: float = 1) -> Scenario:
-        """Return an outage, everybody who runs into it `within` a second or so, and the limit that awaits them after."""
+        """Return an outage, everybody who runs into it `within` a second, and the limit that awaits them after."""
         asked = Traffic(shape="herd", requests=clients, window=within, clients=clients)
         return cls(limits=Limits(rpm, None, None, burst=10 / rpm), outages=[Outage(0, outage)], traffic=asked)
 
@@ -161,6 +164,44 @@ class Scenario:
     def replay(cls, times: Sequence[float], *, rpm: float = 50, **options: Any) -> Scenario:
         """Return calls at the given times, in seconds."""
         return cls.under("replay", rpm=rpm, load=1, times=times, **options)
+
+    @classmethod
+    def from_headers(cls, source: Any, *, load: float = 0.75, **traffic: Any) -> Scenario:
+        """Return a service with the limits that a response's or run's headers name, asked at `load` times its rate.
+
+        Raises ValueError when the headers name no limit.
+        """
+        limits, assumed = estimates.limits_of(source)
+        rpm = load * (limits.requests or 50)
+        assumed.append(f"calls come in groups, {rpm:g} a minute")
+        return cls(limits=limits, traffic=Traffic(shape="bursty", rpm=rpm, **traffic), assumed=tuple(assumed))
+
+    @classmethod
+    def from_trace(cls, runs: Iterable[Any], *, limits: Limits | None = None, **traffic: Any) -> Scenario:
+        """Return a service that answers as fast as these runs or traces were answered."""
+        traces = [getattr(run, "trace", run) for run in runs]
+        waits = [trace.ttft for trace in traces if trace.ttft is not None]
+        pace, assumed = estimates.pace_of(waits, [gap for trace in traces for gap in trace.gaps])
+        assumed.append("calls come at the runs' own starts" if len(traces) > 1 else "one run says nothing of arrivals")
+        first = min((trace.started for trace in traces), default=0.0)
+        asked = Traffic(shape="replay", times=[trace.started - first for trace in traces] or [0.0], **traffic)
+        return cls(pace=pace, limits=limits, traffic=asked, assumed=tuple(assumed))
+
+    @classmethod
+    def from_log(cls, path: str | Path, *, limits: Limits | None = None) -> Scenario:
+        """Return the traffic, pace and errors of a log: JSON lines or CSV; see `estimates.log_of`."""
+        calls = estimates.log_of(path)
+        pace, assumed = estimates.pace_of([call.ttft for call in calls if call.ttft], [])
+        odds = estimates.odds_of(call.status for call in calls)
+        assumed.append("errors are independent of each other and of the load; rate limits come from `limits` alone")
+        usual = Traffic()
+        asked = Traffic(
+            shape="replay",
+            times=[call.at - calls[0].at for call in calls],
+            input_tokens=estimates.middle((call.input_tokens for call in calls), usual.input_tokens),
+            output_tokens=estimates.middle((call.output_tokens for call in calls), usual.output_tokens),
+        )
+        return cls(pace=pace, odds=odds, limits=limits, traffic=asked, assumed=tuple(assumed))
 
     def world(self, began: float | None = None) -> World:
         """Return a fresh world; `began` is the time its outages count from, by default that of the first request."""
