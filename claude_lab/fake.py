@@ -17,6 +17,7 @@ from claude_lab.journal import Entry, Journal, redact
 from claude_lab.player import Connection, Receive, Scope, Send, play
 from claude_lab.responses import Response, Tags, plain, refused
 from claude_lab.scenario import Scenario, World
+from claude_lab.verdict import Verdict, judge
 
 
 class FakeClaude:
@@ -68,6 +69,10 @@ class FakeClaude:
         """The journal's entries, oldest first."""
         return list(self.journal)
 
+    def verdict(self) -> Verdict:
+        """Return what the journal says about the client."""
+        return judge(self.journal)
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -100,6 +105,7 @@ class FakeClaude:
             entry.fault = str(response.fault) if response.fault is not None else None
             entry.retry_after = seconds_told(response)
             ended = await play(response.played, connection, response.status, response.lines())
+            entry.text_sent = any(b'"text_delta"' in chunk for chunk in response.played.chunks)
             entry.ended = response.outcome(ended)
         finally:
             entry.sent_bytes, entry.ended_at = connection.sent_bytes, clock.now()

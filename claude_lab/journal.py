@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 SECRET = frozenset({"authorization", "x-api-key", "proxy-authorization", "cookie"})
 REDACTED = "[redacted]"
+COLUMNS = ("#", "at", "request", "attempt", "status", "fault", "retry-after", "bytes", "took", "ended")
 
 
 def redact(headers: Mapping[str, str]) -> dict[str, str]:
@@ -38,8 +40,13 @@ class Entry:
     request_id: str | None = None
     retry_after: float | None = None
     sent_bytes: int = 0
+    text_sent: bool = False
     ended: str = "open"
     ended_at: float | None = None
+
+    def __str__(self) -> str:
+        what = f"{self.number} {self.method} {self.path} attempt {self.attempt}"
+        return f"{what} -> {self.status} {self.ended}{f' by {self.fault}' if self.fault else ''}"
 
     @property
     def duration(self) -> float | None:
@@ -66,6 +73,40 @@ class Journal:
     def clear(self) -> None:
         """Forget everything."""
         self.entries.clear()
+
+    def assert_called(self, times: int | None = None, **fields: Any) -> list[Entry]:
+        """Return the entries whose fields are these, such as `status=429`; `times` is how many there must be.
+
+        Raises AssertionError, with what came instead, for another number; without `times` one or more will do.
+        """
+        found = [entry for entry in self if all(getattr(entry, name) == value for name, value in fields.items())]
+        if (times is None and not found) or (times is not None and len(found) != times):
+            wanted = "a request" if times is None else f"{times} requests"
+            told = ", ".join(f"{name}={value!r}" for name, value in fields.items()) or "any fields"
+            seen = "; ".join(str(entry) for entry in self) or "none at all"
+            raise AssertionError(f"Expected {wanted} with {told}, saw {len(found)}. All requests: {seen}.")
+        return found
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in self._row(entry))}</tr>" for entry in self)
+        return f"<table><caption>{len(self)} requests, {self.open} open</caption><tr>{head}</tr>{rows}</table>"
+
+    def _row(self, entry: Entry) -> list[str]:
+        start = self.entries[0].at
+        cells: list[object] = [
+            entry.number,
+            f"{entry.at - start:.2f} s",
+            f"{entry.method} {entry.path}",
+            entry.attempt,
+            entry.status or "",
+            entry.fault or "",
+            "" if entry.retry_after is None else f"{entry.retry_after:g} s",
+            f"{entry.sent_bytes:,}",
+            "" if entry.duration is None else f"{entry.duration:.2f} s",
+            entry.ended,
+        ]
+        return [html.escape(str(cell)) for cell in cells]
 
     def json(self) -> list[dict[str, Any]]:
         """Return the entries as JSON, keys redacted."""

@@ -1,0 +1,66 @@
+"""Which requests belong together: the attempts of each call, found in a journal.
+
+The client's own count of retries is believed where it sends one; else equal bodies after a failure are one call.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from claude_lab.journal import Entry, Journal
+
+LINKED = 120.0
+"""Equal requests further apart, in seconds, are two calls."""
+
+
+Calls: TypeAlias = Sequence[Sequence[Entry]]
+
+
+def known(entry: Entry) -> bool:
+    """Tell whether the client says which attempt this is."""
+    return "x-stainless-retry-count" in entry.headers or "x-claude-lab-attempt" in entry.headers
+
+
+def calls_of(journal: Journal | Sequence[Entry]) -> list[list[Entry]]:
+    """Return the attempts of each call, by the client's own numbers where it gives them, else by equal bodies."""
+    calls: list[list[Entry]] = []
+    open_calls: dict[object, list[list[Entry]]] = {}
+    for entry in journal:
+        if entry.path != "/v1/messages":
+            continue
+        same = open_calls.setdefault(entry.call or entry.fingerprint, [])
+        found = next((call for call in same if follows(call[-1], entry)), None)
+        if found is None:
+            found = []
+            calls.append(found)
+            same.append(found)
+        found.append(entry)
+    return calls
+
+
+def follows(last: Entry, entry: Entry) -> bool:
+    """Tell whether an entry is the next attempt after another."""
+    if last.ended_at is None or last.ended_at > entry.at:
+        return False
+    if known(entry):
+        return entry.attempt == last.attempt + 1
+    return last.ended != "complete" and entry.at - last.ended_at < LINKED
+
+
+def pairs(calls: Calls) -> Iterator[tuple[Entry, Entry, float]]:
+    """Yield each attempt with the one before it, and the seconds between."""
+    for call in calls:
+        for before, after in itertools.pairwise(call):
+            yield before, after, after.at - (before.ended_at or before.at)
+
+
+def waits(call: Sequence[Entry]) -> list[float]:
+    """Return the waits of a call that the client chose itself."""
+    return [wait for before, _, wait in pairs([call]) if before.retry_after is None]
+
+
+def numbers(call: Sequence[Entry]) -> tuple[int, ...]:
+    """Return the numbers of a call's entries."""
+    return tuple(entry.number for entry in call)
