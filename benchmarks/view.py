@@ -262,10 +262,34 @@ def interrupts(lab: Jupyter, context: Any, repeats: int) -> None:
     page.shut()
 
 
+TURN = """() => new Promise(resolve => {
+    const root = document.querySelector(".cl-tuner"), input = root.querySelector("input"), began = performance.now();
+    new MutationObserver((_, seer) => {
+        seer.disconnect();
+        requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)));
+    }).observe(root, {attributes: true, attributeFilter: ["data-answered"]});
+    input.value = (Number(input.value) + 1) % 13;
+    input.dispatchEvent(new Event("input"));
+})"""
+
+
+def knobs(lab: Jupyter, context: Any, repeats: int) -> None:
+    """Print how long after a turned knob its pictures are painted, with each engine."""
+    cells = ("from claude_lab.tuner import RetryTuner\nt = RetryTuner(); t", "t.engine = 'plain'; t.days = 2")
+    page = Page(context, lab.notebook("knobs.ipynb", *cells))
+    page.run(0)
+    page.page.wait_for_timeout(12_000)
+    for engine in ("compiled", "plain"):
+        took = sorted(page.page.evaluate(TURN) for _ in range(repeats))
+        print(f"\nknob to picture, ms, {engine} engine: median {took[len(took) // 2]:.0f}, worst {took[-1]:.0f}")
+        page.run(1)
+    page.shut()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="five seconds a row")
-    parser.add_argument("--only", choices=("paced", "burst", "stop"), help="one part")
+    parser.add_argument("--only", choices=("paced", "burst", "stop", "knob"), help="one part")
     parser.add_argument("--ways", type=int, default=len(WAYS), help="the first so many ways")
     given = parser.parse_args()
     seconds = 5 if given.quick else 20
@@ -283,6 +307,8 @@ def main() -> None:
         if given.only in (None, "stop"):
             stops(lab, context, 2 if given.quick else 5)
             interrupts(lab, context, 2 if given.quick else 5)
+        if given.only in (None, "knob"):
+            knobs(lab, context, 10 if given.quick else 40)
 
 
 def installed(name: str) -> bool:

@@ -6,14 +6,11 @@ until the rest has come. As long as chunks end where events end they look the sa
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import anywidget
 import traitlets
 
+from claude_lab.assets import joined
 from claude_lab.relay import Relay
-
-STATIC = files("claude_lab") / "static"
 
 
 class BrowserClient(anywidget.AnyWidget):
@@ -23,8 +20,8 @@ class BrowserClient(anywidget.AnyWidget):
     relay behind it.
     """
 
-    _esm = (STATIC / "browser.js").read_text("utf-8")
-    _css = (STATIC / "stream.css").read_text("utf-8") + (STATIC / "browser.css").read_text("utf-8")
+    _esm = joined("dom.js", "browser.js")
+    _css = joined("stream.css", "browser.css")
     relay_url = traitlets.Unicode().tag(sync=True)
     target = traitlets.Unicode().tag(sync=True)
     message = traitlets.Unicode().tag(sync=True)

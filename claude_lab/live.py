@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from typing import Any
 from uuid import uuid4
 
@@ -12,18 +11,17 @@ import anywidget
 import traitlets
 
 from claude_lab import doorbell, still
+from claude_lab.assets import joined
 from claude_lab.faces import VIEW_MIME, Face, open_display, update_display
 from claude_lab.trace import Mark, Trace
 from claude_lab.wire import Wire
-
-STATIC = files("claude_lab") / "static"
 
 
 class StreamModel(anywidget.AnyWidget):
     """The kernel's half of the widget; `snapshot` is read when a page that was reloaded asks for the state."""
 
-    _esm = (STATIC / "stream.js").read_text("utf-8")
-    _css = (STATIC / "stream.css").read_text("utf-8")
+    _esm = joined("dom.js", "store.js", "strip.js", "stream.js")
+    _css = joined("stream.css")
     key = traitlets.Unicode().tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
     bell = traitlets.Unicode().tag(sync=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from html import escape
-from importlib.resources import files
 
 from claude_lab import strip
+from claude_lab.assets import joined
 from claude_lab.trace import Trace
 from claude_lab.utf16 import whole
 
@@ -23,7 +23,7 @@ ENDINGS = {
 @functools.cache
 def style() -> str:
     """Return the style sheet that live view and still share."""
-    return (files("claude_lab") / "static" / "stream.css").read_text("utf-8")
+    return joined("stream.css")
 
 
 def tokens(trace: Trace) -> int:

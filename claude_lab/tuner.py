@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import threading
 from dataclasses import asdict
-from importlib.resources import files
 from typing import Any
 
 import anywidget
 import traitlets
 
 from claude_lab import compiled, tuning
+from claude_lab.assets import joined
 from claude_lab.faces import VIEW_MIME
 from claude_lab.retry import RetryPolicy
 from claude_lab.tuning import Knobs
-
-STATIC = files("claude_lab") / "static"
 
 
 class RetryTuner(anywidget.AnyWidget):
@@ -24,8 +22,8 @@ class RetryTuner(anywidget.AnyWidget):
     `RetryTuner(max_retries=5, limit=20)` begins elsewhere; see `tuning.Knobs` for the names and their defaults.
     """
 
-    _esm = (STATIC / "tuner.js").read_text("utf-8")
-    _css = (STATIC / "stream.css").read_text("utf-8") + (STATIC / "tuner.css").read_text("utf-8")
+    _esm = joined("dom.js", "tuner.js")
+    _css = joined("stream.css", "tuner.css")
     setting = traitlets.Dict().tag(sync=True)
     pictures = traitlets.Dict().tag(sync=True)
 

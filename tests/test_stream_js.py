@@ -11,7 +11,7 @@ from claude_lab import utf16
 from claude_lab.trace import Mark, Trace
 from claude_lab.wire import Wire
 
-SCRIPT = Path(__file__).parents[1] / "claude_lab" / "static" / "stream.js"
+SCRIPT = Path(__file__).parents[1] / "claude_lab" / "static" / "store.js"
 RUN = """
 import { readFileSync } from "node:fs";
 const source = readFileSync(process.argv[1]).toString("base64");

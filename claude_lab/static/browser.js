@@ -61,29 +61,11 @@ export class Pane {
   }
 }
 
-function road(url) {
-  if (["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) return { url, headers: {} };
-  const { port, pathname } = new URL(url);
-  const config = document.getElementById("jupyter-config-data");
-  const base = config ? JSON.parse(config.textContent).baseUrl ?? "/" : "/";
-  const xsrf = document.cookie.match(/\b_xsrf=([^;]*)/)?.[1];
-  return { url: new URL(`${base}proxy/${port}${pathname}`, location.href).href, headers: xsrf ? { "X-XSRFToken": xsrf } : {} };
-}
-
 function why(url, error) {
   const local = new URL(url).hostname === "127.0.0.1";
   return local
     ? `This page cannot reach ${url} (${error}). The kernel must run on this machine, and the page must not be https.`
     : `This page cannot reach the kernel's port through ${url} (${error}). Install jupyter-server-proxy beside JupyterLab.`;
-}
-
-function element(tag, className, attributes = {}, parent = null) {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.dataset.lmSuppressShortcuts = "true"; // or JupyterLab takes the arrow keys of what has the focus
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  parent?.append(made);
-  return made;
 }
 
 function paneIn(parent, title) {
@@ -131,12 +113,12 @@ function render({ model, el }) {
     send.textContent = "Stop";
     note.textContent = `reads ${model.get("target")}`;
     const readers = [new Pane(PerChunk), new Pane(PerEvent)];
-    const { url, headers } = road(model.get("relay_url"));
+    const [url] = roads(model.get("relay_url"));
     let chunks = 0;
     try {
       const answer = await fetch(url, {
         method: "POST",
-        headers: { "Content-Type": "application/json", Accept: "text/event-stream", ...headers },
+        headers: { "Content-Type": "application/json", Accept: "text/event-stream", ...xsrf() },
         body: JSON.stringify({ message: message.value }),
         signal: running.signal,
       });

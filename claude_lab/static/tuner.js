@@ -9,15 +9,6 @@ const KNOBS = [
   { name: "load", label: "load", min: 0.1, max: 2, step: 0.02, show: (value) => `${Math.round(value * 100)} % of the limit` },
 ];
 
-function element(tag, className, attributes = {}, parent = null) {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.dataset.lmSuppressShortcuts = "true"; // or JupyterLab takes the arrow keys of what has the focus
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  parent?.append(made);
-  return made;
-}
-
 function control(knob, value, grid, key, turned) {
   const id = `${key}-${knob.name}`;
   element("label", "", { for: id }, grid).textContent = knob.label;
