@@ -74,7 +74,7 @@ def cut(text: str, rand: Callable[[], float] | None = None, *, most: int = 3) ->
     """
     parts = tokens.split(text)
     if rand is None:
-        return parts
+        return list(parts)
     pieces, at = [], 0
     while at < len(parts):
         size = 1 + int(rand() * most)

@@ -80,8 +80,9 @@ def pieces_of(seed: int, text: str) -> tuple[str, ...]:
     return tuple(cut(text, lambda: chance.u(seed, source, next(numbers), chance.Purpose.CUT)))
 
 
+@functools.lru_cache(maxsize=256)
 def written(prompt: str) -> str:
-    """Return the answer to a prompt, as long as the prompt asks for ("in 500 words", "2,000 tokens")."""
+    """Return the answer to a prompt, remembered, as long as the prompt asks for ("in 500 words", "2,000 tokens")."""
     text = answers.pick(prompt)
     if wanted := WANTED.search(prompt):
         words = int(wanted[1].replace(",", "")[:6])

@@ -6,6 +6,7 @@ character; the model's own vocabulary is not public. English text comes out with
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -25,10 +26,10 @@ TOOLS = 340
 """Tokens of the instructions that a request with tools carries."""
 
 
-def split(text: str) -> list[str]:
-    """Cut a text into tokens; joined they give the text again. Never inside a code point."""
-    pieces = TOKEN.findall(text)
-    return [piece for piece in pieces if piece]
+@functools.lru_cache(maxsize=256)
+def split(text: str) -> tuple[str, ...]:
+    """Cut a text into tokens, remembered; joined they give the text again. Never inside a code point."""
+    return tuple(piece for piece in TOKEN.findall(text) if piece)
 
 
 def count(text: str) -> int:
