@@ -5,6 +5,7 @@ The rule itself is in `claude_lab.release`; `Rule`, `Release` and `Asked` can be
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
@@ -15,10 +16,11 @@ from claude_lab.release import Asked, Release
 from claude_lab.rule import Rule
 from claude_lab.trace import Trace
 
-__all__ = ["Asked", "Framing", "Release", "Rule", "predict", "releases", "schedule"]
+__all__ = ["Asked", "Framing", "Release", "Rule", "note", "predict", "releases", "schedule"]
 
 Framing = Literal["chunked", "close", "length"]
 Timed = tuple[float, bytes]
+FRAMES = frozenset({"start", "retry", "tool", "reset", "moved", "done", "error"})
 
 
 def schedule(count: int, *, every: float = 0.02, size_bytes: int = 94) -> list[Timed]:
@@ -55,8 +57,22 @@ def predict(
         if body:
             trace.add("chunk", len(body), at=at)
         for event in decoder.feed(body):
-            trace.add("delta", event.data, at=at)
+            note(trace, event.data, at=at)
     return trace
+
+
+def note(trace: Trace, data: str, *, at: float | None = None) -> None:
+    """Add one event to a trace: a lab server's frame by its type, anything else as a delta of its own."""
+    try:
+        frame = json.loads(data)
+        kind = frame["type"]
+    except (ValueError, TypeError, KeyError):
+        trace.add("delta", data, at=at)
+        return
+    if kind in ("delta", "thinking"):
+        trace.add(kind, frame.get("text", ""), at=at)
+    elif kind in FRAMES:
+        trace.add(kind, frame, at=at)
 
 
 def upstream(events: list[Timed], framing: Framing, fields: Sequence[tuple[str, str]] = ()) -> Iterator[Timed]:

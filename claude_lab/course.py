@@ -18,7 +18,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from claude_lab import background, clock, heads, sse
-from claude_lab.buffering import Timed, schedule
+from claude_lab.buffering import Timed, note, schedule
 from claude_lab.hop import reset
 from claude_lab.nginx import Nginx, find
 from claude_lab.proxy import Proxy
@@ -29,7 +29,6 @@ from claude_lab.trace import Trace
 Ending = Literal["clean", "close", "reset"]
 Target = tuple[str, ssl.SSLContext | None]
 PATIENCE = 5.0
-FRAMES = frozenset({"start", "retry", "thinking", "tool", "reset", "moved", "done", "error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +183,7 @@ class Origin:
                     writer.write(b"%x\r\n%s\r\n" % (len(data), data) if chunked else data)
             sent.add("chunk", len(data))
             for event in decoder.feed(data):
-                sent.add("delta", event.data)
+                note(sent, event.data)
         for writer, chunked in self.writers:
             await self._end(writer, chunked=chunked)
 
@@ -249,17 +248,3 @@ async def read_answer(stream: asyncio.StreamReader, trace: Trace) -> None:
             note(trace, event.data)
     if reader.whole is False or reason == "was reset" or reader.head is None:
         trace.add("error", {"error": "truncated", "message": f"The connection {reason} before the answer did."})
-
-
-def note(trace: Trace, data: str) -> None:
-    """Add one event: a lab server's frame by its type, anything else as it is."""
-    try:
-        frame = json.loads(data)
-        kind = frame["type"]
-    except (ValueError, TypeError, KeyError):
-        trace.add("delta", data)
-        return
-    if kind == "delta":
-        trace.add("delta", frame.get("text", ""))
-    elif kind in FRAMES:
-        trace.add(kind, frame.get("text", "") if kind == "thinking" else frame)
