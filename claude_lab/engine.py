@@ -211,9 +211,10 @@ METRICS = (
 )
 
 
-def ordered(values: Numbers) -> Numbers:
-    """Return the values in order."""
-    return sorted(values)
+def ranked(values: Numbers, places: Numbers) -> Numbers:
+    """Return the values that would stand at these places in order."""
+    ordered = sorted(values)
+    return [ordered[place] for place in places]
 
 
 def summarize(
@@ -251,11 +252,9 @@ def summarize(
             broken += 1
         if arrivals[call] < outage_end:
             caught = max(caught, settled[call] - outage_end)
-    waits = ordered(waits)
     result[0] = served / calls
-    result[1] = waits[(calls * 50 + 99) // 100 - 1]
-    result[2] = waits[(calls * 95 + 99) // 100 - 1]
-    result[3] = waits[(calls * 99 + 99) // 100 - 1]
+    places = [(calls * 50 + 99) // 100 - 1, (calls * 95 + 99) // 100 - 1, (calls * 99 + 99) // 100 - 1]
+    result[1], result[2], result[3] = ranked(waits, places)
     per = 1.0 / served if served > 0 else INFINITY
     result[4] = tried * per
     result[5] = causes[0] * per if causes[0] > 0 else 0.0

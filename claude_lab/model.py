@@ -80,7 +80,7 @@ def engine_named(name: str) -> str:
     return name
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def arrivals_of(traffic: Traffic, seed: int) -> tuple[list[float], Floats]:
     """Return a day's arrivals as a list and as an array, remembered: every setting of a sweep meets the same day."""
     times = traffic.arrivals(seed)
