@@ -116,7 +116,7 @@ class FakeClaude:
         """Open a journal entry for a request."""
         return self.journal.add(
             Entry(
-                number=len(self.journal) + 1,
+                number=self.journal.total + 1,
                 at=clock.now(),
                 method=call.method,
                 path=call.path,

@@ -10,6 +10,8 @@ from typing import Any
 
 SECRET = frozenset({"authorization", "x-api-key", "proxy-authorization", "cookie"})
 REDACTED = "[redacted]"
+KEPT = 10_000
+"""So many entries are kept; older ones are forgotten."""
 COLUMNS = ("#", "at", "request", "attempt", "status", "fault", "retry-after", "bytes", "took", "ended")
 
 
@@ -56,13 +58,17 @@ class Entry:
 
 @dataclass(slots=True)
 class Journal:
-    """The entries, oldest first. Read it from any thread."""
+    """The entries, oldest first, the last `KEPT` of them. Read it from any thread."""
 
     entries: list[Entry] = field(default_factory=list)
+    total: int = 0
 
     def add(self, entry: Entry) -> Entry:
         """Append an entry."""
+        self.total += 1
         self.entries.append(entry)
+        if len(self.entries) > KEPT:
+            del self.entries[: len(self.entries) - KEPT]
         return entry
 
     @property

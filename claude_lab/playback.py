@@ -84,6 +84,8 @@ def cut(played: Playback, made: list[Frame], fault: faults.Break, *, end: str) -
     short = Playback(played.chunks[:index], played.waits[:index], end, whole=False)
     if rest := half(made, index, fault.at):
         short.add(rest, played.waits[index])
+    if not short.chunks:
+        short.add(b"", played.waits[0])
     return short
 
 

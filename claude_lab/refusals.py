@@ -30,9 +30,9 @@ ok = Ok()
 class Refusal(Fault):
     """An HTTP error instead of an answer.
 
-    `retry_after` is sent as it is: seconds (an int or a float), or an HTTP date as a string; `retry_after_ms` goes in
-    its own header; `should_retry` in `x-should-retry`. `error_code` names the cause under `error.details`.
-    `body` replaces the JSON envelope, as a proxy's page does.
+    `retry_after` is sent as it is: seconds, or any text; `retry_after_ms` has a header of its own; `retry_at` is told
+    as an HTTP date so many seconds ahead; `should_retry` goes in `x-should-retry`. `error_code` names the cause under
+    `error.details`. `body` replaces the JSON envelope, as a proxy's page does.
     """
 
     status: int = 500
@@ -40,6 +40,7 @@ class Refusal(Fault):
     message: str = "Internal server error"
     retry_after: float | str | None = None
     retry_after_ms: float | None = None
+    retry_at: float | None = None
     should_retry: bool | None = None
     error_code: str | None = None
     body: str | None = None

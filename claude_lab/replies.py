@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from claude_lab import answers, chance, tokens
-from claude_lab.messages import Block, Json, Reply, Text, Thinking, ToolUse, Usage, cut
+from claude_lab.messages import STOP_REASONS, Block, Json, Reply, Text, Thinking, ToolUse, Usage, cut
 
 REFUSAL = "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL"
 """The documented test string that makes a model refuse."""
@@ -30,7 +30,8 @@ OUT_OF_ROOM = "max_tokens"
 class Voice:
     """How the fake answers: with a fixed `answer`, with `thinking` (None asks the model), and how well it continues.
 
-    A continuation repeats the last `overlap` characters it was shown, after a `preamble` if wanted.
+    A continuation repeats the last `overlap` characters it was shown, after a `preamble` if wanted. `stop_reason` is
+    put in place of `end_turn`, such as "pause_turn" or "model_context_window_exceeded".
     """
 
     answer: str | None = None
@@ -38,10 +39,13 @@ class Voice:
     overlap: int = 0
     preamble: bool = False
     refuse: bool = False
+    stop_reason: str = "end_turn"
 
     def __post_init__(self) -> None:
         if self.overlap < 0:
             raise ValueError(f"overlap={self.overlap!r} counts repeated characters; give 0 or more.")
+        if self.stop_reason not in STOP_REASONS:
+            raise ValueError(f"stop_reason={self.stop_reason!r} is not known; choose one of {STOP_REASONS}.")
 
 
 def ident(prefix: str, *parts: int, length: int = 22) -> str:
@@ -233,4 +237,5 @@ def compose(
         if text:
             blocks.append(Text(pieces_of(seed, text), tuple(citations(body))))
     counted = Usage(usage.input, spent + size, usage.cache_read, usage.cache_5m, usage.cache_1h, spent, usage.tier)
+    reason = voice.stop_reason if reason == "end_turn" else reason
     return Reply(id, body["model"], tuple(blocks), counted, reason, sequence)

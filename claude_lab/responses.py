@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 from claude_lab import clock, faults, limits, playback
@@ -77,6 +78,8 @@ def refused(refusal: Refusal, tags: Tags) -> Response:
         body = dump(error_body(refusal.error_type, refusal.message, tags.request_id, error_code=code))
     data = body.encode()
     headers = {**tags.headers(refusal.content_type), **refusal.headers, "content-length": str(len(data))}
+    if refusal.retry_at is not None:
+        headers["retry-after"] = formatdate(clock.date() + refusal.retry_at, usegmt=True)
     return Response(refusal.status, headers, Playback([data], [0.0]), refusal, refusal)
 
 
