@@ -105,22 +105,21 @@ WAYS = {
 }
 PROBE = """selector => {
     const probe = window.probe = {frames: 0, seen: 0, late: [], first: 0, last: 0};
-    const tick = () => {
-        const nodes = [...document.querySelectorAll(selector)];
-        const node = nodes.at(-1);
+    const look = () => {
+        probe.waiting = false;
+        const node = [...document.querySelectorAll(selector)].at(-1);
         const text = node ? node.value ?? node.textContent : "";
-        if (text.length > probe.seen) {
-            const fresh = text.slice(probe.seen);
-            setTimeout(() => {
-                const now = Date.now() % 36**4;
-                const made = fresh.split(" ").filter(token => token.length === 4);
-                probe.late.push(...made.map(token => now - parseInt(token, 36)));
-            });
-            probe.seen = text.length; probe.frames += 1; probe.last = performance.now(); probe.first ||= probe.last;
-        }
-        probe.id = requestAnimationFrame(tick);
+        if (text.length <= probe.seen) return;
+        const now = Date.now() % 36**4;
+        const made = text.slice(probe.seen).split(" ").filter(token => token.length === 4);
+        probe.late.push(...made.map(token => now - parseInt(token, 36)));
+        probe.seen = text.length; probe.frames += 1; probe.last = performance.now(); probe.first ||= probe.last;
     };
-    tick();
+    // after the frame that has the change: looking costs nothing while nothing changes
+    const changed = () => probe.waiting ||= (requestAnimationFrame(() => setTimeout(look)), true);
+    new MutationObserver(changed).observe(document.body, {subtree: true, childList: true, characterData: true});
+    const poll = () => { changed(); probe.id = requestAnimationFrame(poll); };
+    if (selector.includes("textarea")) poll(); // a value that is set is no mutation
 }"""
 
 
@@ -292,6 +291,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("paced", "burst", "stop", "knob"), help="one part")
     parser.add_argument("--ways", type=int, default=len(WAYS), help="the first so many ways")
     given = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)
     seconds = 5 if given.quick else 20
     ways = [name for name in list(WAYS)[: given.ways] if name != "chatlas" or installed("chatlas")]
     home = Path(tempfile.mkdtemp(prefix="claude-lab-view-"))

@@ -1,6 +1,7 @@
 // The browser's half of the live view. A Store hears the frames of one model; each View paints it.
 // Offsets and lengths count UTF-16 units, as JavaScript strings do.
 
+const NODE = 512; // units after which a text node is full
 const BLOCK = 4096; // units after which the next line begins a new block of text
 const MOST_BLOCKS = 32; // older blocks leave the page; the still has the whole text
 const SPEAK_MS = 4000; // a screen reader hears one sentence in so many ms at most
@@ -71,17 +72,24 @@ class View {
     const atEnd = this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 24;
     while (text) {
       if (!this.block) {
-        this.block = element("div", "", {}, this.text).appendChild(document.createTextNode(""));
+        this.block = element("div", "", {}, this.text);
+        this.filled = 0;
       }
-      const room = Math.max(0, BLOCK - this.block.length);
-      const line = text.indexOf("\n", Math.min(room, text.length));
-      this.block.appendData(line < 0 ? text : text.slice(0, line));
+      const line = text.indexOf("\n", Math.min(Math.max(0, BLOCK - this.filled), text.length));
+      this.write(line < 0 ? text : text.slice(0, line));
       if (line < 0) break;
       text = text.slice(line + 1);
       this.block = null;
       this.drop();
     }
     if (atEnd) this.text.scrollTop = this.text.scrollHeight;
+  }
+
+  write(text) { // short nodes: what has been laid out in the others is used again
+    const last = this.block.lastChild;
+    if (last && last.length < NODE) last.appendData(text);
+    else this.block.append(text);
+    this.filled += text.length;
   }
 
   drop() {

@@ -93,12 +93,15 @@ class Strip {
   }
 
   arrivals(parent) {
-    const tally = new Map();
-    for (const [ms, deltas] of this.store.ticks) {
-      const x = Math.floor(this.x(ms));
-      tally.set(x, (tally.get(x) ?? 0) + deltas);
+    const { ticks } = this.store;
+    if (this.scale !== this.tallied || ticks !== this.source) {
+      Object.assign(this, { tally: new Map(), tallied: this.scale, source: ticks, known: 0 });
     }
-    const path = [...tally].map(([x, n]) => `M${x}.5 37v-${Math.min(20, 8 + 3 * Math.log2(n)).toFixed(1)}`).join("");
+    for (; this.known < ticks.length; this.known++) {
+      const x = Math.floor(this.x(ticks[this.known][0]));
+      this.tally.set(x, (this.tally.get(x) ?? 0) + ticks[this.known][1]);
+    }
+    const path = [...this.tally].map(([x, n]) => `M${x}.5 37v-${Math.min(20, 8 + 3 * Math.log2(n)).toFixed(1)}`).join("");
     shape("path", { d: `M6 38H${WIDTH - 6}`, stroke: "currentColor", "stroke-opacity": 0.35 }, parent);
     shape("path", { d: path, stroke: color("arrival"), fill: "none" }, parent);
   }
