@@ -24,14 +24,18 @@ def known(entry: Entry) -> bool:
 
 
 def calls_of(journal: Journal | Sequence[Entry]) -> list[list[Entry]]:
-    """Return the attempts of each call, by the client's own numbers where it gives them, else by equal bodies."""
+    """Return the attempts of each call, by the client's own numbers where it gives them, else by equal bodies.
+
+    A client that counts but never gets past its first attempt has a loop of its own around it: equal bodies again.
+    """
+    entries = [entry for entry in journal if entry.path == "/v1/messages"]
+    counting = {name_of(entry) for entry in entries if known(entry) and entry.attempt > 1}
     calls: list[list[Entry]] = []
-    open_calls: dict[object, list[list[Entry]]] = {}
-    for entry in journal:
-        if entry.path != "/v1/messages":
-            continue
-        same = open_calls.setdefault(entry.call or entry.fingerprint, [])
-        found = next((call for call in same if follows(call[-1], entry)), None)
+    begun: dict[object, list[list[Entry]]] = {}
+    for entry in entries:
+        name = name_of(entry)
+        same = begun.setdefault(name, [])
+        found = next((call for call in same if follows(call[-1], entry, counted=name in counting)), None)
         if found is None:
             found = []
             calls.append(found)
@@ -40,11 +44,16 @@ def calls_of(journal: Journal | Sequence[Entry]) -> list[list[Entry]]:
     return calls
 
 
-def follows(last: Entry, entry: Entry) -> bool:
-    """Tell whether an entry is the next attempt after another."""
+def name_of(entry: Entry) -> object:
+    """Return what the attempts of one call have in common."""
+    return entry.call or entry.fingerprint
+
+
+def follows(last: Entry, entry: Entry, *, counted: bool) -> bool:
+    """Tell whether an entry is the next attempt after another; `counted` if its client's numbers tell."""
     if last.ended_at is None or last.ended_at > entry.at:
         return False
-    if known(entry):
+    if counted:
         return entry.attempt == last.attempt + 1
     return last.ended != "complete" and entry.at - last.ended_at < LINKED
 

@@ -23,9 +23,9 @@ SHORT = 0.1
 """A wait below this is none, in seconds."""
 OUTER = 15.0
 """A new call so soon after an exhausted one is an outer retry loop."""
-ENDLESS = 10
-PATIENCE = 60.0
-EARLY = 0.95
+ENDLESS, ALIKE = 10, 4
+"""More attempts never end; so many calls with the same wait are no accident."""
+PATIENCE, EARLY = 60.0, 0.95
 CLEAN_CUTS = ("Truncate", "Empty")
 
 
@@ -63,13 +63,18 @@ def constant_backoff(calls: Calls) -> Iterator[Finding]:
 
 
 def no_jitter(calls: Calls) -> Iterator[Finding]:
-    """Its waits double to the hundredth: nothing random is in them."""
+    """Its waits double to the hundredth, or are the same in call after call: nothing random is in them."""
     for call in calls:
         chosen = waits(call)
         ratios = [later / earlier for earlier, later in itertools.pairwise(chosen) if earlier >= SHORT]
         if len(ratios) >= 2 and all(abs(ratio - 2) < 0.02 for ratio in ratios):
             told = f"waited {', '.join(f'{wait:.2f}' for wait in chosen)} s"
             yield Finding("no_jitter", told, numbers(call))
+    retried = [call for call in calls if len(call) > 1]
+    first = [waits(call)[0] for call in retried if waits(call)]
+    if len(first) >= ALIKE and min(first) >= SHORT and max(first) - min(first) < 0.01 * max(first):
+        told = f"{len(first)} calls waited {min(first):.3f} to {max(first):.3f} s before their first retry"
+        yield Finding("no_jitter", told, tuple(number for call in retried for number in numbers(call)))
 
 
 def lockstep(calls: Calls) -> Iterator[Finding]:
