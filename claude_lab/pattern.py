@@ -72,8 +72,9 @@ def held(seen: Observation, gap: float, bursts: list[Read], share: float) -> Pat
         return Pattern(*step, len(bursts), share)
     if seen.noise > 0.4 * longest:
         return Pattern("noisy", seen.noise, len(bursts), share)
-    first = sum(1 for arrival in seen.arrivals if arrival.seen < seen.arrivals[-1].seen - 0.25 * gap)
-    if first <= 0.05 * len(seen.arrivals):
+    last, length = seen.arrivals[-1], seen.arrivals[-1].at - seen.arrivals[0].at
+    early = sum(arrival.seen < last.seen - max(0.25 * gap, 0.1 * length) for arrival in seen.arrivals)
+    if early <= 0.05 * len(seen.arrivals):
         return Pattern("end", longest, len(bursts), share)
     if statistics.median(seen.holds) < 1.5 * gap and len(bursts) >= 0.8 * len(seen.arrivals):
         return Pattern("late", gap, len(bursts), share)
