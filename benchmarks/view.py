@@ -2,12 +2,13 @@
 
 Real JupyterLab, real kernel, headless Chromium. `--quick` takes five seconds a row instead of twenty.
 Bytes and messages are those of the kernel's WebSocket; busy is the browser's main thread (DevTools' TaskDuration);
-frames are those in which the text had changed; latency is from the token's making to the frame that has it.
+frames are those in which the text had changed; latency is from the token's making to the frame that has it. A line ends every 60 tokens.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -28,12 +29,16 @@ from claude_lab.widgets import TokenStream
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
+made = 0
+
 def stamp():
+    global made
+    made += 1
     ms, text = int(time.time() * 1000) % 36**4, ""
     for _ in range(4):
         ms, digit = divmod(ms, 36)
         text = DIGITS[digit] + text
-    return text + " "
+    return text + ("\\n" if made % 60 == 0 else " ")
 
 def paced(count, rate):
     start = time.perf_counter()
@@ -111,7 +116,7 @@ PROBE = """selector => {
         const text = node ? node.value ?? node.textContent : "";
         if (text.length <= probe.seen) return;
         const now = Date.now() % 36**4;
-        const made = text.slice(probe.seen).split(" ").filter(token => token.length === 4);
+        const made = text.slice(probe.seen).split(/\\s/).filter(token => token.length === 4);
         probe.late.push(...made.map(token => now - parseInt(token, 36)));
         probe.seen = text.length; probe.frames += 1; probe.last = performance.now(); probe.first ||= probe.last;
     };
@@ -290,12 +295,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="five seconds a row")
     parser.add_argument("--only", choices=("paced", "burst", "stop", "knob"), help="one part")
     parser.add_argument("--ways", type=int, default=len(WAYS), help="the first so many ways")
+    parser.add_argument("--path", default="", help="a folder before the kernels' own packages: an older ipykernel, say")
     given = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
     seconds = 5 if given.quick else 20
     ways = [name for name in list(WAYS)[: given.ways] if name != "chatlas" or installed("chatlas")]
     home = Path(tempfile.mkdtemp(prefix="claude-lab-view-"))
-    with Jupyter(home / "lab") as lab, browser(home / "profile") as context:
+    path = os.pathsep.join(filter(None, [given.path, str(ROOT)]))
+    with Jupyter(home / "lab", PYTHONPATH=path) as lab, browser(home / "profile") as context:
         if given.only in (None, "paced"):
             paced = {n: measure(lab, context, n, count=500 * seconds, rate=500, limit=3 * seconds) for n in ways}
             show(f"{500 * seconds:,} tokens at 500 a second", paced)
