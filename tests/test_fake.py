@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
+import httpx2
 import pytest
 
 from claude_lab import faults
+from claude_lab.background import TRANSPORT
 from claude_lab.fake import FakeClaude
-from claude_lab.scenario import Scenario
+from claude_lab.pacing import Pace
+from claude_lab.player import Connection
+from claude_lab.scenario import Request, Scenario
+from claude_lab.sse import Decoder
 
 ASK: dict[str, Any] = {
     "model": "claude-haiku-5-5",
@@ -84,7 +92,6 @@ def test_a_script_is_used_up_one_fault_per_request() -> None:
 
 def test_a_drop_comes_after_so_many_deltas() -> None:
     """`Drop(after=3)` lets three text deltas through and then closes the connection."""
-    import httpx2
 
     async def read(fake: FakeClaude, got: list[str]) -> None:
         async with client(fake) as sdk, sdk.messages.stream(**ASK) as stream:
@@ -130,3 +137,138 @@ def test_the_journal_never_holds_a_key() -> None:
 def vars_of(entry: Any) -> dict[str, Any]:
     """Every field of a journal entry."""
     return {name: getattr(entry, name) for name in entry.__slots__}
+
+
+def raw_exchange(fake: FakeClaude, request: bytes) -> bytes:
+    """Send bytes to a fake and read until it closes."""
+    host, port = fake.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as sock:
+        sock.sendall(request)
+        return b"".join(iter(lambda: sock.recv(65_536), b""))
+
+
+def http_request(version: str, body: dict[str, Any], **headers: str) -> bytes:
+    """A request as bytes, that asks to close the connection."""
+    data = json.dumps(body).encode()
+    usual = {
+        "host": "localhost",
+        "authorization": "Bearer lab",
+        "anthropic-version": "2026-10-21",
+        "content-length": str(len(data)),
+        "connection": "close",
+    }
+    lines = [f"POST /v1/messages {version}", *(f"{name}: {value}" for name, value in (usual | headers).items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
+
+
+def test_http_1_0_gets_a_stream_without_chunk_frames() -> None:
+    """A proxy that speaks HTTP/1.0 reads bare events until the connection closes."""
+    with FakeClaude(Scenario(pace=Pace(0.01, 0.001))) as fake:
+        head, _, body = raw_exchange(fake, http_request("HTTP/1.0", {**ASK, "stream": True})).partition(b"\r\n\r\n")
+
+    assert b"transfer-encoding" not in head.lower()
+    assert Decoder().feed(body)[-1].event == "message_stop"
+
+
+def test_a_prefix_hides_everything_else() -> None:
+    """Under a capability prefix the API and its control answer there, and nowhere else."""
+    with FakeClaude(Scenario(pace="instant"), prefix="/secret") as fake:
+        root = fake.url.removesuffix("/secret")
+        headers = {"authorization": "Bearer lab", "anthropic-version": "2026-10-21"}
+        inside = httpx.post(f"{fake.url}/v1/messages", json=ASK, headers=headers)
+        outside = httpx.post(f"{root}/v1/messages", json=ASK, headers=headers)
+        control = httpx.get(f"{root}/_lab/journal")
+
+    assert (inside.status_code, outside.status_code, control.status_code) == (200, 404, 404)
+
+
+def test_control_shows_and_takes_scenarios() -> None:
+    """`/_lab/scenario` takes a name or JSON, refuses nonsense in one sentence, and the journal can be emptied."""
+    with FakeClaude(Scenario(pace="instant")) as fake, httpx.Client(base_url=fake.url) as api:
+        api.put("/_lab/scenario", content=b"down")
+        shown = api.get("/_lab/scenario").json()
+        nonsense = api.put("/_lab/scenario", content=b'{"faults": ["Flood"]}')
+        headers = {"authorization": "Bearer lab", "anthropic-version": "2026-10-21"}
+        refused = api.post("/v1/messages", json=ASK, headers=headers)
+        kept = len(api.get("/_lab/journal").json())
+        emptied = api.delete("/_lab/journal").json()
+
+    assert shown["odds"] == [{"fault": {"kind": "Unavailable"}, "probability": 1.0}]
+    assert (refused.status_code, kept, emptied) == (503, 1, [])
+    assert nonsense.status_code == 400
+    assert "There is no fault 'Flood'" in nonsense.json()["error"]["message"]
+
+
+def test_a_header_chooses_a_scenario_for_one_client() -> None:
+    """`x-claude-lab-scenario` scripts its own requests and leaves the others alone."""
+    flaky = {"x-claude-lab-scenario": '{"pace": "instant", "faults": ["Overloaded"]}'}
+    headers = {"authorization": "Bearer lab", "anthropic-version": "2026-10-21"}
+    with FakeClaude(Scenario(pace="instant")) as fake, httpx.Client(base_url=fake.url, headers=headers) as api:
+        chosen = [api.post("/v1/messages", json=ASK, headers=flaky).status_code for _ in range(2)]
+        usual = api.post("/v1/messages", json=ASK).status_code
+        wrong = api.post("/v1/messages", json=ASK, headers={"x-claude-lab-scenario": "nonsense"}).status_code
+
+    assert (chosen, usual, wrong) == ([529, 200], 200, 400)
+
+
+def test_virtual_time_plays_the_decision_to_the_letter() -> None:
+    """On a virtual clock the first delta comes at the decision's ttft, and the last after its gaps."""
+    from anthropic import AsyncAnthropic
+
+    from claude_lab import clock
+    from claude_lab.transport import StreamingASGI
+
+    scenario = Scenario(seed=3, pace="slow", answer="one two three four five six seven eight nine ten")
+    fake = FakeClaude(scenario)
+    times: list[float] = []
+
+    async def read() -> None:
+        transport = httpx2.AsyncClient(transport=StreamingASGI(fake.app))
+        async with AsyncAnthropic(base_url="http://fake", api_key="x", http_client=transport) as sdk:
+            began = clock.now()
+            headers = {"x-claude-lab-call": "a", "x-claude-lab-attempt": "1"}
+            body = {**ASK, "model": "claude-opus-4-6"}
+            async with sdk.messages.stream(**body, extra_headers=headers) as stream:
+                times.extend([clock.now() - began async for _ in stream.text_stream])
+
+    clock.run_virtual(read())
+    decision = scenario.world().admit(0.0, Request(call="a", input_tokens=13))
+    assert times[0] == pytest.approx(decision.ttft, abs=1e-9)
+    assert times[-1] - times[0] == pytest.approx(sum(decision.gaps(len(times) - 1)), abs=1e-9)
+
+
+def test_a_drop_needs_no_transport() -> None:
+    """Under a server without the extension a drop returns before the response is complete, which closes it."""
+    from claude_lab import background
+
+    with background.serve(FakeClaude(Scenario(faults=[faults.Drop(after=2)], pace="instant")).app) as served:
+        headers = {"authorization": "Bearer lab", "anthropic-version": "2026-10-21"}
+        with httpx.stream("POST", f"{served.url}/v1/messages", json={**ASK, "stream": True}, headers=headers) as answer:
+            with pytest.raises(httpx.RemoteProtocolError):
+                answer.read()
+
+
+class Full:
+    """A transport whose buffer the reader never empties."""
+
+    def get_write_buffer_size(self) -> int:
+        """A megabyte waits."""
+        return 1 << 20
+
+    def write(self, data: bytes) -> None:
+        """Nothing may be added."""
+        raise AssertionError("written past a full buffer")
+
+
+def test_a_slow_reader_does_not_fill_the_memory() -> None:
+    """With much unread in the buffer the fake goes through the server, which waits for the reader."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"http_version": "1.1", "extensions": {TRANSPORT: Full()}}
+    connection = Connection(scope, send, send)  # type: ignore[arg-type]  # nothing is received here
+    asyncio.run(connection.body(b"abc"))
+
+    assert sent == [{"type": "http.response.body", "body": b"abc", "more_body": True}]
