@@ -12,6 +12,7 @@ import asyncio
 import email.utils
 import socket
 import struct
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -76,7 +77,7 @@ class Forwarder(Protocol):
     """What a connection needs of its proxy."""
 
     connections: set[Downstream]
-    passages: list[Passage]
+    passages: deque[Passage]
 
     def route(self, path: str) -> tuple[Route, str]:
         """Return the route of a path, and the path that the upstream is asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +12,7 @@ from claude_lab import background
 from claude_lab.hop import Cut, Downstream, Passage, Route
 from claude_lab.rule import Rule
 
+REMEMBERED = 4096
 __all__ = ["Cut", "Passage", "Proxy", "Route", "Rule"]
 
 
@@ -18,7 +20,7 @@ class Proxy:
     """One hop: forwards any path to an upstream, and releases its answers by a rule. A context manager.
 
     `routes` maps path prefixes to other routes; the longest prefix wins and is cut off, as by `location /x/` with
-    `proxy_pass http://upstream/;`. `fault` makes the hop itself fail. `passages` tells what became of each answer.
+    `proxy_pass http://upstream/;`. `fault` makes the hop itself fail. `passages` tells what became of the latest answers.
     Raises OSError when the port is taken, ValueError for an upstream that is no http URL.
     """
 
@@ -33,7 +35,7 @@ class Proxy:
         port: int = 0,
     ) -> None:
         self.routes = {"": Route(upstream, rule or Rule(), fault), **(routes or {})}
-        self.passages: list[Passage] = []
+        self.passages: deque[Passage] = deque(maxlen=REMEMBERED)
         self.connections: set[Downstream] = set()
         self._host, self._port = host, port
         self._portal: background.Portal | None = None

@@ -15,7 +15,7 @@ from claude_lab import heads
 from claude_lab.heads import HEAD_END, HIDDEN, HOP_BY_HOP, BadHead, Head
 from claude_lab.outlet import FLUSH, Chain, Gzip, Piece, Records, Writer, in_chunk
 from claude_lab.pipe import Body, Direct, Pipe, Source, Store
-from claude_lab.rule import Rule
+from claude_lab.rule import CRLF_COUNTED, Rule
 
 NO_BODY = frozenset({204, 304})
 EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
@@ -105,7 +105,7 @@ class Release:
         rule, asked = self.rule, self.asked
         bodiless = asked.method == "HEAD" or head.status in NO_BODY
         length = 0 if bodiless else head.content_length
-        crlf = rule.version >= (1, 29, 4)
+        crlf = rule.version >= CRLF_COUNTED
         body = Body(chunked=head.chunked and not bodiless, length=None if head.chunked else length, crlf=crlf)
         self.unbuffered = not buffers(rule, asked, head)
         self._source = source(rule, body, unbuffered=self.unbuffered)

@@ -32,6 +32,11 @@ class Report:
         """Whether events arrive as they are written."""
         return self.verdict == "streams"
 
+    @property
+    def exit_code(self) -> int:
+        """For a script: 0 streams, 1 does not, 2 cannot be told."""
+        return {"streams": 0, "held": 1, "origin": 1}.get(self.verdict, 2)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         findings = [

@@ -145,11 +145,12 @@ def test_every_cause_has_a_fix_for_any_proxy() -> None:
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[dict[str, Report]]:
-    """Three real chains, examined at the same time: two nginx in a row, a hop that streams, a hop that clumps."""
+    """Real chains, examined at the same time: two nginx in a row, hops that stream, clump, or lose patience."""
     need("nginx", "/usr/sbin/nginx")
 
-    async def all_of(inner: str, outer: str, clean: str, clumped: str) -> list[Report]:
-        return await asyncio.gather(examine(outer, [inner, outer]), examine(clean), examine(clumped))
+    async def all_of(inner: str, outer: str, clean: str, clumped: str, hasty: str) -> list[Report]:
+        silences = examine(hasty, silences=[0.2, 2.0])
+        return await asyncio.gather(examine(outer, [inner, outer]), examine(clean), examine(clumped), silences)
 
     with ExitStack() as stack:
         served = stack.enter_context(background.serve(Probe(), protocol=background.TransportProtocol))
@@ -157,8 +158,9 @@ def live() -> Iterator[dict[str, Report]]:
         outer = stack.enter_context(Nginx(inner.url))
         clean = stack.enter_context(Proxy(served.url, NEW))
         clumped = stack.enter_context(Proxy(served.url, Rule.preset("haproxy-like clumps")))
-        urls = (inner.url, outer.url, clean.url, clumped.url)
-        yield dict(zip(("two hops", "clean", "clumped"), background.portal().run(all_of(*urls)), strict=True))
+        hasty = stack.enter_context(Proxy(served.url, NEW.but(read_timeout=1.0)))
+        urls = (inner.url, outer.url, clean.url, clumped.url, hasty.url)
+        yield dict(zip(("two hops", "clean", "clumped", "hasty"), background.portal().run(all_of(*urls)), strict=True))
 
 
 def test_a_real_chain_of_two_hops_is_bisected(live: dict[str, Report]) -> None:
@@ -180,6 +182,13 @@ def test_clean_and_clumped_chains_are_told_apart_live(live: dict[str, Report]) -
     assert (clumped.verdict, clumped.findings[0].cause) == ("held", Cause.CLUMPS)
     assert json.loads(json.dumps(clumped.as_dict()))["findings"][0]["cause"] == "clumps"
     assert "http-no-delay" in str(clumped)
+
+
+def test_the_longest_silence_gives_the_heartbeat(live: dict[str, Report]) -> None:
+    """A hop that waits one second survives a short gap and not a long one; half of it is the heartbeat."""
+    assert live["hasty"].silence == 0.2
+    assert "heartbeat every 0.1 s" in str(live["hasty"])
+    assert "the cut is visible" in live["hasty"].death
 
 
 def test_a_url_that_is_not_there_is_unreachable() -> None:
