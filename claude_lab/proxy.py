@@ -20,7 +20,7 @@ class Proxy:
     """One hop: forwards any path to an upstream, and releases its answers by a rule. A context manager.
 
     `routes` maps path prefixes to other routes; the longest prefix wins and is cut off, as by `location /x/` with
-    `proxy_pass http://upstream/;`. `fault` makes the hop itself fail. `passages` tells what became of the latest answers.
+    `proxy_pass http://upstream/;`. `fault` makes the hop itself fail. `passages` tells what became of recent answers.
     Raises OSError when the port is taken, ValueError for an upstream that is no http URL.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from claude_lab.jupyter import proxied, warning
+from claude_lab.jupyter import warning
 
 BEHIND = {"x-proxycontextpath": "/user/ada/proxy/8000"}
 
@@ -19,11 +19,3 @@ def test_others_are_not_warned() -> None:
     """Neither with the right header, nor without that proxy."""
     assert warning({**BEHIND, "accept": "text/event-stream"}) is None
     assert warning({"accept": "*/*"}) is None
-
-
-def test_a_port_is_found_below_the_hubs_prefix() -> None:
-    """Or below the root of a server of one's own."""
-    hub = {"JUPYTERHUB_SERVICE_PREFIX": "/user/ada/"}
-
-    assert proxied(8000, "/chat/stream", environment=hub) == "/user/ada/proxy/8000/chat/stream"
-    assert proxied(8000, environment={}) == "/proxy/8000/"
