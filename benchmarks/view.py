@@ -2,7 +2,8 @@
 
 Real JupyterLab, real kernel, headless Chromium. `--quick` takes five seconds a row instead of twenty.
 Bytes and messages are those of the kernel's WebSocket; busy is the browser's main thread (DevTools' TaskDuration);
-frames are those in which the text had changed; latency is from the token's making to the frame that has it. A line ends every 60 tokens.
+frames are those in which the text had changed; latency is from the token's making to the frame that has it.
+A line of the text ends every 60 tokens.
 """
 
 from __future__ import annotations

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from anthropic import Anthropic, AsyncAnthropic
+
+from claude_lab.fake import FakeClaude
+from claude_lab.pacing import Pace
+from claude_lab.scenario import Scenario
+from claude_lab.watched import Watched
+
+ASKED = {"model": "claude-haiku-4-5", "max_tokens": 300, "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No view: the record is what is tested."""
+    monkeypatch.setenv("CLAUDE_LAB_VIEW", "off")
+
+
+def settled(fake: FakeClaude) -> int:
+    """Return the connections still open after at most two seconds."""
+    end = time.monotonic() + 2
+    while fake.journal.open and time.monotonic() < end:
+        time.sleep(0.01)
+    return fake.journal.open
+
+
+def test_events_of_the_real_sdk_are_watched() -> None:
+    """The events of a raw stream, and the texts of the helper, give the same words."""
+    with FakeClaude(Scenario(pace="instant")) as fake, Anthropic(base_url=fake.url, api_key="none", max_retries=0) as client:
+        raw = Watched(client.messages.create(stream=True, **ASKED))
+        list(raw)
+        with client.messages.stream(**ASKED) as helper:
+            events = Watched(helper)
+            list(events)
+            whole = helper.get_final_text()
+
+    assert events.text == whole
+    assert raw.trace.stop_reason == events.trace.stop_reason == "end_turn"
+    assert raw.trace.usage["output_tokens"] > 0
+
+
+def test_no_upstream_stays_open_after_many_stops() -> None:
+    """Forty streams stopped from another thread, at any moment: the fake has none open afterwards."""
+
+    async def one(client: AsyncAnthropic, after: float) -> str | None:
+        stream = await client.messages.create(stream=True, **ASKED)
+        watched = Watched(stream)
+        asyncio.get_running_loop().run_in_executor(None, lambda: (time.sleep(after), watched.stop()))
+        async for _ in watched:
+            pass
+        return watched.trace.stop_reason
+
+    async def main(url: str) -> list[str | None]:
+        async with AsyncAnthropic(base_url=url, api_key="none", max_retries=0) as client:
+            return [
+                reason
+                for first in range(0, 40, 10)
+                for reason in await asyncio.gather(*(one(client, 0.003 * i) for i in range(first, first + 10)))
+            ]
+
+    with FakeClaude(Scenario(pace=Pace(ttft=0.02, gap=0.05))) as fake:
+        reasons = asyncio.run(main(fake.url))
+
+        assert reasons == ["stopped"] * 40
+        assert settled(fake) == 0
