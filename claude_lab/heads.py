@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 HEAD_END = re.compile(rb"\r?\n\r?\n")
+FIRST_LINE = re.compile(r"HTTP/\d\.\d \d{3}(?: .*)?|\S+ \S+ HTTP/\d\.\d")
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -59,7 +60,7 @@ class Head:
 def parse(data: bytes) -> Head:
     """Read a whole head, blank line included or not; raises BadHead."""
     first, *rest = data.decode("latin-1").replace("\r\n", "\n").rstrip("\n").split("\n")
-    if "HTTP/" not in first:
+    if not FIRST_LINE.fullmatch(first):
         raise BadHead(f"{first[:60]!r} is no HTTP/1 request or status line; point the client at an HTTP URL.")
     fields = []
     for line in rest:

@@ -60,10 +60,7 @@ class Release:
             return b""
         if self._source is None:
             return self._read_head(data)
-        try:
-            return self._send(self._source.feed(data))
-        except BadHead:
-            return self.error()
+        return self._send(self._source.feed(data))
 
     def eof(self) -> bytes:
         """The upstream closed its side."""
@@ -94,11 +91,11 @@ class Release:
         raw, self._raw = self._raw, b""
         try:
             self.head = heads.parse(raw[: found.end()])
-            out = self._writer.feed([Piece(self._begin(self.head))])
-            assert self._source is not None
-            return out + self._send(self._source.start(found.end(), raw[found.end() :]))
         except BadHead:
-            return self._fail(502) if self._source is None else self.error()
+            return self._fail(502)
+        out = self._writer.feed([Piece(self._begin(self.head))])
+        assert self._source is not None
+        return out + self._send(self._source.start(found.end(), raw[found.end() :]))
 
     def _begin(self, head: Head) -> bytes:
         """Choose the stages for this answer, and return the head that the client gets."""
@@ -139,14 +136,22 @@ class Release:
         return not hidden or name in self.rule.pass_headers
 
     def _send(self, chains: Iterable[Chain]) -> bytes:
-        """Take chains through compression, framing and the writer."""
+        """Take chains through the later stages; an upstream whose chunks are broken cuts the answer."""
         out = b""
-        for chain in chains:
-            for squeezed in self._gzip.feed(chain) if self._gzip else (chain,):
-                out += self._writer.feed(in_chunk(squeezed) if self._framed else squeezed)
+        try:
+            for chain in chains:
+                out += self._filter(chain)
+        except BadHead:
+            out += self._filter(FLUSH)
+            self._end(whole=False)
         if self._source is not None and self._source.body.done:
             self._end(whole=True)
         return out
+
+    def _filter(self, chain: Chain) -> bytes:
+        """Compress, frame, write."""
+        squeezed = self._gzip.feed(chain) if self._gzip else (chain,)
+        return b"".join(self._writer.feed(in_chunk(part) if self._framed else part) for part in squeezed)
 
     def _end(self, *, whole: bool) -> None:
         self.ended = self.ended or ("whole" if whole else "cut")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_lab.buffering import Asked, Release, Rule
+from claude_lab.heads import BadHead
+from claude_lab.inbound import Requests
 from claude_lab.outlet import Gzip, Piece, Push, Records, Writer
 from claude_lab.reader import Reader
 
@@ -28,6 +31,7 @@ RULES = st.builds(
     hold=st.sampled_from(["nginx", "clumps", "everything"]),
     version=st.sampled_from([(1, 22, 1), (1, 31, 5)]),
 )
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 FRAMINGS = st.sampled_from(["chunked", "close", "length"])
 
 
@@ -100,3 +104,35 @@ def test_a_small_head_is_postponed(postpone: int, first: bytes) -> None:
 
     assert writer.feed([Piece(b"head")]) == first
     assert first + writer.feed([Piece(b"body", Push.RECYCLED)]) == b"headbody"
+
+
+@settings(max_examples=200, deadline=None)
+@given(RULES, st.lists(st.binary(max_size=200), max_size=5), st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", CHUNKED]))
+def test_no_upstream_can_break_the_rule(rule: Rule, junk: list[bytes], start: bytes) -> None:
+    """Whatever it sends, the client gets an answer or a cut, and nothing raises."""
+    release = Release(rule)
+    for data in (start, *junk):
+        release.feed(data)
+    release.eof()
+
+    assert release.ended in ("whole", "cut")
+
+
+@given(st.lists(st.binary(max_size=100), max_size=5), st.sampled_from([b"", b"GET / HTTP/1.1\r\n"]))
+def test_no_client_can_break_the_proxy(junk: list[bytes], start: bytes) -> None:
+    """What is no request raises BadHead, and only that."""
+    requests = Requests()
+    with suppress(BadHead):
+        for data in (start, *junk):
+            requests.feed(data)
+            while requests.take():
+                pass
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+def test_an_answer_without_a_body_ends_with_its_head(method: str, status: int) -> None:
+    """Whatever length it announces."""
+    release = Release(Rule(), Asked(method=method))
+    out = release.feed(b"HTTP/1.1 %d Fine\r\ncontent-length: 10\r\n\r\n" % status)
+
+    assert (out.endswith(b"\r\n\r\n"), release.ended, release.client_stays) == (True, "whole", True)
