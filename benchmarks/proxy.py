@@ -5,12 +5,13 @@ beside    random scenarios through the real nginx and through the embedded proxy
 timing    the same schedule through both: difference of each event's arrival
 load      events per second of processor time of the proxy's own process, over 150 streams
 predict   1,000 configurations x 300 events
-clean     the doctor on chains that stream, while every core is busy: how often it says "held"
+clean     the doctor on chains that stream, while the processor is busy: how often it says "held"
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import multiprocessing
 import random
 import socket
@@ -28,13 +29,16 @@ from vectors.replay import asked_of, play, rule_of  # noqa: E402
 
 from claude_lab import background  # noqa: E402
 from claude_lab.buffering import Release, Rule, predict, schedule  # noqa: E402
+from claude_lab.causes import Cause  # noqa: E402
 from claude_lab.course import send_through  # noqa: E402
-from claude_lab.diagnosis import doctor  # noqa: E402
+from claude_lab.diagnosis import examine  # noqa: E402
 from claude_lab.nginx import Build, find  # noqa: E402
 from claude_lab.probe import Probe  # noqa: E402
 from claude_lab.proxy import Proxy, Route  # noqa: E402
+from claude_lab.report import Report  # noqa: E402
 
 BATCH = 200
+AT_ONCE = 4
 LOAD = """
 import asyncio, sys
 STREAMS, EVENTS, SIZE = 150, 200, 94
@@ -97,7 +101,7 @@ class LockstepProxy(Lockstep):
     def ping(self) -> None:
         """Let the loop read, write and notice closings."""
         for _ in range(3):
-            background.portal().run(background.asyncio.sleep(0))
+            background.portal().run(asyncio.sleep(0))
 
     def _connect(self, vector: Vector) -> socket.socket:
         client = socket.create_connection(("127.0.0.1", int(self.proxy.url.rsplit(":", 1)[1])), timeout=5)
@@ -193,19 +197,24 @@ def burn() -> None:
         sum(range(10_000))
 
 
+async def several(url: str, count: int) -> list[Report]:
+    """Examine a chain several times at once."""
+    return await asyncio.gather(*(examine(url) for _ in range(count)))
+
+
 def clean(count: int) -> str:
-    """Examine chains that stream while all cores burn."""
-    burners = [multiprocessing.Process(target=burn, daemon=True) for _ in range(multiprocessing.cpu_count())]
+    """Examine chains that stream, several at once, while all cores but one burn."""
+    burners = [multiprocessing.Process(target=burn, daemon=True) for _ in range(multiprocessing.cpu_count() - 1)]
     for burner in burners:
         burner.start()
     wrong = unsure = 0
     try:
         with background.serve(Probe(), protocol=background.TransportProtocol) as served:
             with Proxy(served.url, Rule.preset("nginx-1.30")) as proxy:
-                for _ in range(count):
-                    report = doctor(proxy.url)
-                    wrong += report.verdict == "held" or any("cannot" not in f.cause.value for f in report.findings)
-                    unsure += report.verdict != "streams"
+                for start in range(0, count, AT_ONCE):
+                    for report in background.portal().run(several(proxy.url, min(AT_ONCE, count - start))):
+                        wrong += report.verdict == "held" or any(f.cause is not Cause.UNKNOWN for f in report.findings)
+                        unsure += report.verdict != "streams"
     finally:
         for burner in burners:
             burner.terminate()
@@ -231,7 +240,7 @@ def main() -> None:
             "timing": lambda: timing(build),  # type: ignore[arg-type]
             "load": load,
             "predict": predictions,
-            "clean": lambda: clean(options.count or 10),
+            "clean": lambda: clean(options.count or 100),
         }
         print(f"{name:<9} {table[name]()}", flush=True)
 
