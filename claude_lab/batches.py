@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,7 +119,7 @@ def results(batch: Batch) -> str:
 def page(items: list[Json], query: Mapping[str, str]) -> Json | Refusal:
     """Return one page of a list of objects with ids: `limit`, `after_id` and `before_id` are the query's."""
     limit = query.get("limit", "20")
-    if not limit.isdigit() or not 1 <= int(limit) <= 1000:
+    if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= 1000:
         return bodies.invalid("limit: Input should be between 1 and 1000")
     ids = [item["id"] for item in items]
     start, stop = 0, len(items)

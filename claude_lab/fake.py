@@ -159,8 +159,10 @@ def seconds_told(response: Response) -> float | None:
 
 def attempt_of(headers: dict[str, str]) -> int:
     """Return the attempt's number, from 1: our driver's header, else one more than the SDK's count of retries."""
-    ours, sdk = headers.get("x-claude-lab-attempt", ""), headers.get("x-stainless-retry-count", "")
-    return int(ours) if ours.isdecimal() else int(sdk) + 1 if sdk.isdecimal() else 1
+    for name, first in (("x-claude-lab-attempt", 0), ("x-stainless-retry-count", 1)):
+        if re.fullmatch("[0-9]{1,6}", headers.get(name, "")):
+            return int(headers[name]) + first
+    return 1
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

@@ -6,8 +6,9 @@ Two families. A `Refusal` is an HTTP error instead of an answer. A `Break` happe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from claude_lab.refusals import (
@@ -33,13 +34,18 @@ PLACES = (
     "after headers",
     "between events",
     "inside an event",
+    "inside a chunk",
     "inside a character",
     "after message_delta",
 )
-"""Where a `Break` happens; the three in the middle count from `after` text deltas.
+"""Where a `Break` happens; the four in the middle count from `after` text deltas.
 
-"inside a character" takes the next delta with a character of several bytes.
+"inside a chunk" breaks off a chunk of HTTP that announced more; "inside a character" takes the next delta with a
+character of several bytes.
 """
+
+STREAMED = tuple(place for place in PLACES if place not in ("before headers", "inside a chunk"))
+"""The places where an answer is under way and may go on."""
 
 BETWEEN = ("after headers", "between events", "after message_delta")
 """The places where no event is under way."""
@@ -48,17 +54,27 @@ ENDS = ("complete", "fin", "rst", "hang")
 """How a response ends: as HTTP says; the connection closed; reset; never, until the client leaves."""
 
 
+def check_numbers(fault: Fault) -> None:
+    """Raise ValueError where a fault has something else for a number, or a number below 0."""
+    for each in fields(fault):
+        value = getattr(fault, each.name)
+        if isinstance(each.default, (int, float)) and not isinstance(each.default, bool):
+            whole = isinstance(each.default, int)
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not value >= 0:
+                wanted = "a whole number" if whole else "a number"
+                raise ValueError(f"{each.name}={value!r} of {type(fault).__name__} must be {wanted}, 0 or more.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Break(Fault):
     """Something that happens to an answer under way."""
 
     after: int = 3
     at: str = "between events"
-    PLACES: ClassVar[tuple[str, ...]] = PLACES[1:]
+    PLACES: ClassVar[tuple[str, ...]] = STREAMED
 
     def __post_init__(self) -> None:
-        if self.after < 0:
-            raise ValueError(f"after={self.after!r} counts text deltas; give 0 or more.")
+        check_numbers(self)
         if self.at not in self.PLACES:
             raise ValueError(f"{type(self).__name__} cannot happen at={self.at!r}; choose one of {self.PLACES}.")
 
@@ -96,7 +112,7 @@ class Stall(Break):
 
     seconds: float = 30.0
     pings: float | None = None
-    PLACES: ClassVar[tuple[str, ...]] = PLACES
+    PLACES: ClassVar[tuple[str, ...]] = ("before headers", *STREAMED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +136,6 @@ class Insert(Break):
     """Bytes that do not belong there, between two events; the answer goes on after them."""
 
     data: bytes = b""
-    PLACES: ClassVar[tuple[str, ...]] = PLACES[1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +252,12 @@ class Raw(Fault):
     end: str = "complete"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
+        if not 200 <= self.status <= 599:
+            raise ValueError(f"status={self.status!r} of Raw ends no request; give 200 to 599.")
+        for name, value in self.headers.items():
+            if not re.fullmatch(r"[\w!#$&^`|~*+.-]+", name) or not re.fullmatch(r"[ -~]*", value):
+                raise ValueError(f"{name!r}: {value!r} is not a header; names and values are plain ASCII.")
         if self.end not in ENDS:
             raise ValueError(f"end={self.end!r} is not a way to end a response; choose one of {ENDS}.")
         object.__setattr__(self, "chunks", tuple(self.chunks))
@@ -271,6 +292,7 @@ __all__ = [
     "ENDS",
     "KINDS",
     "PLACES",
+    "STREAMED",
     "BadGateway",
     "Bom",
     "Break",

@@ -114,6 +114,13 @@ def cuts_fall_inside_characters(api: Api) -> None:
 
 
 @rule(FAULTS)
+def cuts_fall_inside_chunks(api: Api) -> None:
+    """A drop inside a chunk of HTTP leaves an event unfinished, and an error."""
+    answer = broken(api, "Drop", at="inside a chunk")
+    equal((answer.body[-1:] == b"\n", answer.cut), (False, "RemoteProtocolError"), "finished, the error")
+
+
+@rule(FAULTS)
 def cuts_fall_before_the_head(api: Api) -> None:
     """A drop before the headers leaves no response at all."""
     equal(broken(api, "Drop", at="before headers").status, 0, "the status")

@@ -41,7 +41,7 @@ class Pace:
         for name in ("ttft", "gap", "ttft_spread", "gap_spread", "prefill"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not a length of time; give a number >= 0.")
-        if self.burst < 1 or not 0 <= self.head <= 1:
+        if not isinstance(self.burst, int) or self.burst < 1 or not 0 <= self.head <= 1:
             raise ValueError(f"burst={self.burst!r} must be 1 or more, and head={self.head!r} between 0 and 1.")
 
     @staticmethod

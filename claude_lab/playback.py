@@ -14,7 +14,8 @@ from claude_lab.messages import Reply, error_body
 class Playback:
     """Chunks of bytes, each with the seconds to wait before it; the head leaves with `head_at`'s wait, or never.
 
-    `end` is one of `faults.ENDS`; `whole` tells whether the answer gets to its end.
+    `end` is one of `faults.ENDS`; `whole` tells whether the answer gets to its end. The last chunk is announced to HTTP
+    `missing` bytes longer than it is.
     """
 
     chunks: list[bytes] = field(default_factory=list)
@@ -22,6 +23,7 @@ class Playback:
     end: str = "complete"
     head: bool = True
     whole: bool = True
+    missing: int = 0
 
     def add(self, data: bytes, wait: float = 0.0) -> None:
         """Append a chunk."""
@@ -68,7 +70,7 @@ def half(made: list[Frame], index: int, at: str) -> bytes:
     An event without a character of several bytes is replaced by one that has one.
     """
     data = made[index].data
-    if at == "inside an event":
+    if at in ("inside an event", "inside a chunk"):
         return data[: max(1, 2 * len(data) // 3)]
     if at == "inside a character":
         wide = data if not data.isascii() else text_frame(0, "é").data
@@ -84,6 +86,7 @@ def cut(played: Playback, made: list[Frame], fault: faults.Break, *, end: str) -
     short = Playback(played.chunks[:index], played.waits[:index], end, whole=False)
     if rest := half(made, index, fault.at):
         short.add(rest, played.waits[index])
+        short.missing = len(made[index].data) - len(rest) if fault.at == "inside a chunk" else 0
     if not short.chunks:
         short.add(b"", played.waits[0])
     return short

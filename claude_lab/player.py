@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -24,7 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 BACKLOG = 65_536
 """Bytes that may wait in the connection's buffer before writing waits for the reader."""
-NO_LINGER = struct.pack("ii", 1, 0)
+NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Connection:
@@ -44,15 +45,16 @@ class Connection:
         self.sized = any(name == b"content-length" for name, _ in headers)
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def body(self, data: bytes, *, more: bool = True) -> None:
-        """Send a chunk; directly while the reader keeps up."""
+    async def body(self, data: bytes, *, more: bool = True, missing: int = 0) -> None:
+        """Send a chunk; directly while the reader keeps up. With bytes `missing` the HTTP chunk is announced longer."""
         self.sent_bytes += len(data)
         if more and self.direct and not self.sized:
             transport = self.transport
             assert transport is not None
-            if transport.get_write_buffer_size() < BACKLOG:
+            if missing or transport.get_write_buffer_size() < BACKLOG:
                 if data:
-                    transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+                    end = b"" if missing else b"\r\n"
+                    transport.write(b"%x\r\n%b%b" % (len(data) + missing, data, end))
                 return
         await self.send({"type": "http.response.body", "body": data, "more_body": more})
 
@@ -107,7 +109,7 @@ async def steps(played: Playback, connection: Connection, status: int, headers: 
         await connection.body(rest, more=False)
     else:
         if rest:
-            await connection.body(rest)
+            await connection.body(rest, missing=played.missing)
         await connection.end(played.end)
 
 

@@ -89,6 +89,8 @@ def read(text: str | bytes) -> Scenario:
     """Return the scenario that a text stands for: a name, or JSON. Raises ValueError, in one sentence, for neither."""
     try:
         value = json.loads(text)
+    except RecursionError:
+        raise ValueError("A scenario is not nested that deeply.") from None
     except ValueError:
         value = text.decode(errors="replace") if isinstance(text, bytes) else text
     if isinstance(value, str):

@@ -42,6 +42,8 @@ class Voice:
     stop_reason: str = "end_turn"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.answer, str | None):
+            raise TypeError(f"answer={self.answer!r} is not a text.")
         if self.overlap < 0:
             raise ValueError(f"overlap={self.overlap!r} counts repeated characters; give 0 or more.")
         if self.stop_reason not in STOP_REASONS:

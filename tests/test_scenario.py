@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from claude_lab import faults, presets
 from claude_lab.limits import Limits
 from claude_lab.pacing import PROFILES, Pace
 from claude_lab.replies import Voice
 from claude_lab.scenario import Outage, Request, Scenario
+
+BODY = {"model": "claude-opus-4-6", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
 
 
 def statuses(scenario: Scenario, *times: float) -> list[int]:
@@ -89,8 +94,7 @@ def test_a_refused_request_uses_no_limit() -> None:
 
 def test_bodies_get_replies_and_experiments_get_none() -> None:
     """With a body there is a reply, without one only its times."""
-    body = {"model": "claude-opus-4-6", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
-    with_body, without = (Scenario().world().admit(0, Request(body=each)) for each in (body, {}))
+    with_body, without = (Scenario().world().admit(0, Request(body=each)) for each in (BODY, {}))
 
     assert with_body.reply is not None
     assert without.reply is None
@@ -136,6 +140,31 @@ def test_impossible_plans_are_refused_at_the_door(make: Any, said: str) -> None:
         make()
 
     assert said in str(raised.value)
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
+    | st.sampled_from(sorted(faults.KINDS)),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["kind", "after", "seconds", "ttft", "fault", "requests", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(presets.READ)), JSON_VALUES, max_size=3))
+def test_any_json_is_a_scenario_or_one_sentence(value: dict[str, Any]) -> None:
+    """Whatever is put as a scenario is taken, or refused with a ValueError that says why."""
+    with contextlib.suppress(ValueError):
+        presets.read(json.dumps(value)).world().admit(0.0, Request(body=BODY))
 
 
 def test_what_is_no_fault_is_refused() -> None:
