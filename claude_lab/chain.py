@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from claude_lab.causes import Cause, Finding
+from claude_lab.observation import Observation, Question
 from claude_lab.pattern import Pattern, pattern
 from claude_lab.probe import Plan
-from claude_lab.probing import Observation, Question
 from claude_lab.report import Verdict
 
 Ask = Callable[[Question], Awaitable[Observation]]

@@ -18,9 +18,9 @@ from typing import Any
 from claude_lab import background, clock, probing
 from claude_lab.causes import Cause, Finding
 from claude_lab.chain import BASE, CONDITIONS, VARIANTS, Ask, Chain, findings_of, judge
+from claude_lab.observation import Observation, Question
 from claude_lab.pattern import Kind, Pattern, stairs, together
 from claude_lab.probe import Plan
-from claude_lab.probing import Observation, Question
 from claude_lab.report import Report, Verdict
 
 MOUNTED = "/_lab/probe"
@@ -44,7 +44,8 @@ async def examine(
     url: str, hops: Sequence[str] = (), *, context: ssl.SSLContext | None = None, silences: Sequence[float] = ()
 ) -> Report:
     """Do what `doctor` does, on a running loop."""
-    import httpx  # noqa: F401  # here, where nothing is timed yet: importing it later would make this machine late
+    if url.startswith("https:"):
+        import httpcore  # noqa: F401  # httpx's own part, imported where nothing is timed yet: later it would be noise
 
     began = clock.now()
     found = await endpoint(url, context)
@@ -132,6 +133,8 @@ def foreign(url: str, seen: Observation) -> Report:
     step = stairs(together(seen.reads, within=0.002), len(seen.arrivals))
     cause = STEP_CAUSES[step[0]] if step else Cause.UNKNOWN if seen.head else Cause.UNREACHABLE
     evidence = str(Pattern(*step)) if step else "no exact steps" if seen.head else "no answer"
+    if seen.status >= 400:
+        cause, evidence = Cause.UNREACHABLE, f"it answers {seen.status}"
     finding = Finding(cause, url, "always", evidence, server=seen.head.get("server") if seen.head else "")
     verdicts: dict[Cause, Verdict] = {Cause.UNREACHABLE: "unreachable", Cause.UNKNOWN: "cannot tell"}
     return Report(url, verdicts.get(cause, "held"), (finding,), {"watched once": f"{len(seen.arrivals)} events"})

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from claude_lab.probing import Observation, Read
+from claude_lab.observation import Observation, Read
 
 Kind = Literal["streams", "end", "steps", "wire steps", "clumps", "late", "origin", "noisy", "nothing", "unclear"]
 STREAMING_SHARE = 0.9

@@ -7,8 +7,8 @@ import random
 from collections.abc import Awaitable, Callable
 
 from claude_lab.buffering import Asked, Rule, releases, upstream
+from claude_lab.observation import Observation, Question, Watch
 from claude_lab.probe import MARK, Plan
-from claude_lab.probing import Observation, Question, Watch
 
 TRIP = 0.001
 

@@ -18,8 +18,8 @@ from claude_lab.causes import FIXES, Cause
 from claude_lab.chain import NO_MARK, Chain, findings_of, judge
 from claude_lab.diagnosis import doctor, examine, foreign
 from claude_lab.nginx import Nginx
+from claude_lab.observation import Observation, Question
 from claude_lab.probe import Probe
-from claude_lab.probing import Observation, Question
 from claude_lab.proxy import Proxy
 from claude_lab.report import Report
 from claude_lab.rule import Rule
@@ -193,7 +193,17 @@ def test_the_longest_silence_gives_the_heartbeat(live: dict[str, Report]) -> Non
 
 def test_a_url_that_is_not_there_is_unreachable() -> None:
     """No verdict on buffering without an answer."""
-    assert doctor("http://127.0.0.1:9").verdict == "unreachable"
+    report = doctor("http://127.0.0.1:9")
+
+    assert (report.verdict, report.exit_code) == ("unreachable", 2)
+
+
+def test_a_url_that_refuses_is_unreachable() -> None:
+    """With its status as the evidence."""
+    with Proxy("http://127.0.0.1:9") as proxy:
+        report = doctor(proxy.url)
+
+    assert (report.verdict, report.findings[0].evidence) == ("unreachable", "it answers 502")
 
 
 def test_chains_are_many_enough() -> None:
