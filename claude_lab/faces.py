@@ -79,14 +79,16 @@ class HtmlFace(Face):
 
     interval = 0.4
 
-    def __init__(self, trace: Trace, title: str = "", *, note: str = "") -> None:
+    def __init__(self, trace: Trace, title: str = "", *, note: str = "", stop_url: str = "") -> None:
         super().__init__(trace, title)
         self.note = note
+        self.stop_url = stop_url
+        self.finished = False
         self.displays: list[str] = []
 
     def show(self) -> None:
         """Open a display here."""
-        self.displays.append(open_display(self._bundle(live=not self.trace.ended)))
+        self.displays.append(open_display(self._bundle(live=not self.finished)))
 
     def take(self, marks: Sequence[Mark]) -> None:
         """Draw the still of what there is."""
@@ -94,6 +96,7 @@ class HtmlFace(Face):
 
     def finish(self) -> None:
         """Draw the still."""
+        self.finished = True
         self._redraw(live=False)
 
     def _redraw(self, *, live: bool) -> None:
@@ -104,7 +107,7 @@ class HtmlFace(Face):
 
     def _bundle(self, *, live: bool) -> dict[str, str]:
         return {
-            "text/html": still.html(self.trace, title=self.title, note=self.note, live=live),
+            "text/html": still.html(self.trace, title=self.title, note=self.note, live=live, stop_url=self.stop_url),
             "text/plain": still.text(self.trace, title=self.title),
         }
 

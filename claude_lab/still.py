@@ -75,14 +75,18 @@ def text(trace: Trace, *, title: str = "") -> str:
     return "\n".join(line for line in lines if line)
 
 
-def html(trace: Trace, *, title: str = "", note: str = "", live: bool = False) -> str:
-    """Return the still as HTML; `live` leaves out how it ended, for a view that is drawn again and again."""
+def html(trace: Trace, *, title: str = "", note: str = "", live: bool = False, stop_url: str = "") -> str:
+    """Return the still as HTML.
+
+    `live` leaves out how it ended, for a view that is drawn again and again; it may have a Stop button.
+    """
     answer = whole(trace.text)
     wrong = complaint(trace)
     parts = [
         f'<div class="claude-lab cl-still"><style>{style()}</style>',
         f'<div class="cl-head"><strong class="cl-title">{escape(title)}</strong> '
-        f'<span class="cl-status">{escape("streaming" if live else summary(trace))}</span></div>',
+        f'<span class="cl-status">{escape("streaming" if live else summary(trace))}</span>'
+        f"{stop_button(stop_url) if live and stop_url else ''}</div>",
         f'<div class="cl-note">{escape(note)}</div>' if note else "",
         thinking(trace),
         f'<div class="cl-error">{escape(whole(wrong))}</div>' if wrong else "",
@@ -91,6 +95,15 @@ def html(trace: Trace, *, title: str = "", note: str = "", live: bool = False) -
         "</div>",
     ]
     return "".join(parts)
+
+
+def stop_button(url: str) -> str:
+    """Return a Stop button that needs no script: a form whose answer, which is empty, goes to an unseen frame."""
+    return (
+        '<iframe name="claude-lab-stop" hidden title="answer to Stop"></iframe>'
+        f'<form method="post" action="{escape(url)}" target="claude-lab-stop" style="margin:0">'
+        '<button class="cl-stop" type="submit">Stop</button></form>'
+    )
 
 
 def thinking(trace: Trace) -> str:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from claude_lab import card, doorbell
 from claude_lab.background import portal
 from claude_lab.faces import Face, HtmlFace, TextFace
 from claude_lab.trace import Mark, Trace
@@ -68,7 +69,10 @@ class TokenStream:
         self._armed = False
         self._drawn = 0.0
         self._shown = False
-        self._face = self._new_face(view or mode())
+        self.failure: Exception | None = None
+        self._kind = view or mode()
+        self._face = Face(self.trace, title)
+        self._bell = ""
 
     def _new_face(self, kind: str) -> Face:
         if kind == "live":
@@ -82,8 +86,17 @@ class TokenStream:
                 ring=self._ring,
                 lock=self._lock,
             )
-        faces: dict[str, type[Face]] = {"html": HtmlFace, "text": TextFace, "off": Face}
-        return faces[kind](self.trace, self.title)
+        if kind == "html":
+            return self._html_face()
+        return TextFace(self.trace, self.title) if kind == "text" else Face(self.trace, self.title)
+
+    def _html_face(self, note: str = "") -> HtmlFace:
+        """Return a face of plain HTML, whose Stop button is a form."""
+        url = self.stop_url or ""
+        if not url and self.on_stop is not None and not self.frozen:
+            self._bell = doorbell.hang(self._ring)
+            url = f"{self._bell}/stop"
+        return HtmlFace(self.trace, self.title, note=note, stop_url=(card.proxied(url) or url) if url else "")
 
     @property
     def text(self) -> str:
@@ -125,14 +138,26 @@ class TokenStream:
     def _draw(self) -> None:
         marks, self._pending = self._pending, []
         if marks:
-            self._face.take(marks)
+            self._safely(self._face.take, marks)
+
+    def _safely(self, work: Callable[..., None], *given: Any) -> None:
+        """Draw; a front end that fails must not break the run: `failure` keeps why, and the view goes dark."""
+        try:
+            work(*given)
+        except Exception as error:
+            self.failure = error
+            self._face = Face(self.trace, self.title)
 
     def show(self) -> TokenStream:
         """Show the view here; each call adds one, and all of them stay equal. Of a frozen view it shows the still."""
         with self._lock:
-            self._draw()
             first, self._shown = not self._shown, True
+            if first:
+                self._face = self._new_face("html" if self.frozen and self._kind == "live" else self._kind)
             self._face.show()
+            self._draw()
+            if first and self.frozen:
+                self._safely(self._face.finish)
         if first and self._face.interval is not None and not self.frozen:
             self._watch_for_front_end()
         return self
@@ -143,9 +168,10 @@ class TokenStream:
             if self.frozen:
                 return
             self.frozen = True
-            self._draw()
             if self._shown:
-                self._face.finish()
+                self._draw()
+                self._safely(self._face.finish)
+            doorbell.unhang(self._bell)
 
     def _ring(self, word: str) -> None:
         """Hear the browser: it is ready, wants the whole text again, or wants to stop."""
@@ -164,11 +190,8 @@ class TokenStream:
             ready = getattr(self._face, "ready", True)
             if ready or self.frozen:
                 return
-            plain = HtmlFace(self.trace, self.title, note=MISSING.format(READY_WITHIN))
+            plain = self._html_face(MISSING.format(READY_WITHIN))
             plain.displays = self._face.give_up()  # type: ignore[attr-defined]  # only the live face is ever not ready
             self._face = plain
-            self._draw_all()
-
-    def _draw_all(self) -> None:
-        self._pending = []
-        self._face.take(self.trace.marks)
+            self._pending = []
+            self._safely(plain.take, self.trace.marks)

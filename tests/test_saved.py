@@ -14,6 +14,8 @@ CELLS = [
     "two = Stream(40, gap=.002).start()\nthree = Stream(40, gap=.002).start()",
     "two.task.result(); three.task.result(); print('all done')",
     "import asyncio\nfour = await Stream(40, gap=.002).arun()",
+    "one.view.show();",
+    "late = Stream(40, gap=0)\nfrom claude_lab.background import portal\nportal().run(late.play())\nlate.view.show();",
 ]
 
 
@@ -27,7 +29,7 @@ def test_every_saved_stream_is_readable(mode: str, monkeypatch: pytest.MonkeyPat
     NotebookClient(notebook, timeout=30, kernel_name=kernel(tmp_path, monkeypatch)).execute()
 
     outputs = [output for cell in notebook.cells for output in cell.outputs if output.output_type == "display_data"]
-    assert len(outputs) == 4
+    assert len(outputs) == 6
     for output in outputs:
         assert sorted(output.data) == ["text/html", "text/plain"]
         assert "w00039 " in output.data["text/html"]

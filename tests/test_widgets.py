@@ -108,3 +108,32 @@ def test_pushing_is_cheap() -> None:
         trace.add("delta", "x")
 
     assert time.thread_time() - before < 2
+
+
+def test_a_view_shown_after_the_end_prints_it_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """What came before the view was shown is not lost, also when the run is over."""
+    trace, view = Trace(), TokenStream()
+    trace.listeners.append(view.push)
+    trace.add("delta", "all of it")
+    trace.add("done", {"stop_reason": "end_turn"})
+
+    view.show()
+
+    assert capsys.readouterr().out.startswith("all of it\n[done")
+
+
+def test_a_front_end_that_fails_does_not_break_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When printing raises, the stream goes on, the record is whole, and the view says why it went dark."""
+    trace, view = Trace(), TokenStream().show()
+    trace.listeners.append(view.push)
+
+    class Broken:
+        def write(self, text: str) -> None:
+            raise BrokenPipeError("nobody reads")
+
+    monkeypatch.setattr("sys.stdout", Broken())
+    trace.add("delta", "still ")
+    trace.add("delta", "here")
+
+    assert view.text == "still here"
+    assert isinstance(view.failure, BrokenPipeError)
