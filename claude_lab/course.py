@@ -64,12 +64,14 @@ def send_through(
     fields: Sequence[tuple[str, str]] = (),
     accept_encoding: str = "",
     real: bool = False,
+    watching: Callable[[str, Trace], None] | None = None,
 ) -> dict[str, Trace]:
     """Write one schedule to every route at once and return what arrived: `sent` first, then a trace for each label.
 
     A rule of None is no proxy at all. With `real` an nginx rule runs in the installed nginx, where there is one. The
     body is chunked for a hop that speaks HTTP/1.1 and ends with the connection for one that speaks HTTP/1.0;
     `ending` may break it off. `fields` go into the upstream's head, such as ("x-accel-buffering", "no").
+    `watching` is given each label and its trace before the first byte, for a live view.
     """
     origin = Origin(list(events if events is not None else schedule(100)), len(routes), ending, tuple(fields))
     with ExitStack() as stack:
@@ -86,7 +88,7 @@ def send_through(
 
         targets = {label: target(rule) for label, rule in routes.items()}
         lines = ["Accept: text/event-stream", *([f"Accept-Encoding: {accept_encoding}"] if accept_encoding else [])]
-        return background.portal().run(origin.race(targets, lines), timeout=600)
+        return background.portal().run(origin.race(targets, lines, watching), timeout=600)
 
 
 def ask_through(
@@ -152,18 +154,24 @@ class Origin:
             if len(self.writers) >= self.expected:
                 self.all_here.set()
 
-    async def race(self, targets: Mapping[str, Target], lines: list[str]) -> dict[str, Trace]:
+    async def race(
+        self, targets: Mapping[str, Target], lines: list[str], watching: Callable[[str, Trace], None] | None = None
+    ) -> dict[str, Trace]:
         """Ask through every route, play once all have asked, and return the traces."""
+        sent = Trace()
         traces = {label: Trace() for label in targets}
+        for label, trace in {"sent": sent, **traces}.items():
+            if watching is not None:
+                watching(label, trace)
         asking = [
             asyncio.ensure_future(collect(url, traces[label], lines=lines, context=context))
             for label, (url, context) in targets.items()
         ]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.all_here.wait(), PATIENCE)
-        sent = Trace()
-        for trace in traces.values():
-            trace.started = sent.started
+        now = clock.now()
+        for trace in (sent, *traces.values()):
+            trace.started = now
         await self._play(sent)
         await asyncio.wait(asking, timeout=PATIENCE)
         for task in asking:

@@ -13,64 +13,15 @@ import email.utils
 import socket
 import struct
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
-from claude_lab import heads, inbound
+from claude_lab import heads
 from claude_lab.heads import BadHead, Head
 from claude_lab.inbound import CONTINUE, Requests, asked
 from claude_lab.release import Release
-from claude_lab.rule import Rule
+from claude_lab.route import Cut, Passage, Route, sent_on
 
 MAX_HELD_BYTES = 1 << 30  # what nginx puts into a temporary file (proxy_max_temp_file_size) before it stops reading
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A fault of this hop: after so many bytes from the upstream it resets, closes in order, or falls silent."""
-
-    after_bytes: int
-    how: Literal["reset", "close", "silence"] = "reset"
-
-    def __post_init__(self) -> None:
-        if self.how not in ("reset", "close", "silence"):
-            raise ValueError(f"A hop cannot fail by {self.how!r}; use 'reset', 'close' or 'silence'.")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where requests go, and by which rule the answers come back; `upstream` is an http URL, its path a prefix."""
-
-    upstream: str
-    rule: Rule = field(default_factory=Rule)
-    fault: Cut | None = None
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.upstream)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"The upstream {self.upstream!r} is no http URL; give one like 'http://127.0.0.1:8000'.")
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port."""
-        parts = urlsplit(self.upstream)
-        return parts.hostname or "", parts.port or 80
-
-    @property
-    def path(self) -> str:
-        """The path put in front of every request's path."""
-        return urlsplit(self.upstream).path.rstrip("/")
-
-
-@dataclass(slots=True)
-class Passage:
-    """What became of one answer: bytes the upstream sent, bytes released to the client (heads and framing included)."""
-
-    request: str
-    received_bytes: int = 0
-    released_bytes: int = 0
-    ended: Literal["whole", "cut", "left"] | None = None
 
 
 class Forwarder(Protocol):
@@ -309,9 +260,3 @@ def reset(transport: asyncio.WriteTransport) -> None:
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-
-
-def sent_on(route: Route, head: Head, path: str, body: bytes) -> bytes:
-    """Return the request as the upstream gets it."""
-    host, port = route.address
-    return inbound.sent_on(head, body, path=path, host=f"{host}:{port}", http=route.rule.upstream_http)

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from claude_lab import background
-from claude_lab.hop import Cut, Downstream, Passage, Route
+from claude_lab.hop import Downstream
+from claude_lab.route import Cut, Passage, Route
 from claude_lab.rule import Rule
 
 REMEMBERED = 4096

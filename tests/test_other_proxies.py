@@ -19,8 +19,8 @@ import pytest
 from claude_lab import background
 from claude_lab.causes import Cause
 from claude_lab.diagnosis import examine
-from claude_lab.nginx import free_port, listens
 from claude_lab.probe import Probe
+from claude_lab.program import free_port, listens
 from claude_lab.report import Report
 
 ROOT = Path(os.environ.get("CLAUDE_LAB_PROXIES", "/"))
