@@ -1,34 +1,40 @@
-"""The callers of a day: each call a task on the loop's time, driven by a `retry.State`, asking what it is given."""
+"""The callers of a day: each call a task on the loop's time, asking what it is given."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 
 from claude_lab import chance, clock
+from claude_lab.attempts import Attempts, pieces
 from claude_lab.chance import Purpose
 from claude_lab.failure import Failure
 from claude_lab.faults import Break
 from claude_lab.model import Row, traffic_of
 from claude_lab.plan import call_name, failure_of_fault
-from claude_lab.retry import GiveUp, RetryPolicy, Share
+from claude_lab.retry import RetryPolicy, Share
 from claude_lab.scenario import Request, Scenario
 
 
 class AttemptFailed(Exception):
-    """An attempt's end; `began` says whether its first delta had come, after which nothing is retried."""
+    """An attempt's end, as a client makes it out."""
 
-    def __init__(self, failure: Failure, *, began: bool = False) -> None:
+    def __init__(self, failure: Failure) -> None:
         super().__init__(failure.kind)
         self.failure = failure
-        self.began = began
 
 
-Ask = Callable[[int, int, Callable[[], None]], Awaitable[None]]
-"""Make one attempt of a call: (call, attempt, what to call at the first delta); raises AttemptFailed."""
+def judge(error: BaseException) -> Failure:
+    """Return the failure that an attempt ended with; anything else is a mistake of ours and is raised."""
+    if isinstance(error, AttemptFailed):
+        return error.failure
+    raise error
+
+
+Ask = Callable[[int, int], AsyncGenerator[None, None]]
+"""One attempt of a call: (call, attempt) to a stream of one item, at the first delta; raises AttemptFailed."""
 
 
 @dataclass(slots=True)
@@ -39,7 +45,6 @@ class Callers:
     policy: RetryPolicy
     ask: Ask
     started: float = 0.0
-    rows: list[Row] = field(default_factory=list)
 
     async def play(self) -> list[Row]:
         """Play all calls and return their rows."""
@@ -55,34 +60,26 @@ class Callers:
         return clock.now() - self.started
 
     async def call(self, index: int, arrival: float, share: Share) -> Row:
-        """Play one call to its end."""
+        """Play one call to its end, by the one driver of retries."""
         await clock.sleep(self.started + arrival - clock.now())
-        state, key = self.policy.begin(self.now(), share), chance.key(call_name(index))
+        key, first = chance.key(call_name(index)), math.inf
         times: list[float] = []
-        first = math.inf
 
-        def begun() -> None:
-            nonlocal first
-            first = self.now()
-            state.succeeded()
+        def luck() -> float:
+            return chance.u(self.scenario.seed, key, attempts.number, Purpose.WAIT)
 
-        while True:
-            if (pause := state.pace(self.now())) > 0:
-                await clock.sleep(pause)
+        def opened(number: int) -> AsyncGenerator[None, None]:
             times.append(self.now())
-            attempt = len(times)
-            try:
-                await self.ask(index, attempt, begun)
-            except AttemptFailed as error:
-                if error.began:
-                    return Row(index, arrival, "broken", attempt, math.inf, self.now(), tuple(times))
-                luck = partial(chance.u, self.scenario.seed, key, attempt, Purpose.WAIT)
-                answer = state.after(error.failure, now=self.now(), rand=luck)
-                if isinstance(answer, GiveUp):
-                    return Row(index, arrival, answer.rule, attempt, math.inf, self.now(), tuple(times))
-                await clock.sleep(answer.seconds)
-            else:
-                return Row(index, arrival, "ok", attempt, first, first, tuple(times))
+            return self.ask(index, number)
+
+        attempts = Attempts(self.policy, share, lambda attempt: None, luck, self.now)
+        try:
+            async for _ in pieces(opened, attempts, judge):
+                first = self.now()
+        except AttemptFailed:
+            outcome = attempts.gave_up.rule if attempts.gave_up else "broken"
+            return Row(index, arrival, outcome, attempts.number, math.inf, self.now(), tuple(times))
+        return Row(index, arrival, "ok", attempts.number, first, first, tuple(times))
 
 
 def asked(scenario: Scenario, index: int, attempt: int) -> Request:
@@ -101,15 +98,15 @@ def of_world(scenario: Scenario) -> Ask:
     """Return how to ask the pure world without any client."""
     world = scenario.world(began=0.0)
 
-    async def ask(index: int, attempt: int, begun: Callable[[], None]) -> None:
+    async def ask(index: int, attempt: int) -> AsyncGenerator[None, None]:
         decision = world.admit(clock.now(), asked(scenario, index, attempt))
         if decision.refusal is not None:
             raise AttemptFailed(failure_of_fault(decision.refusal))
         await clock.sleep(decision.ttft)
-        begun()
+        yield
         if isinstance(decision.fault, Break):
             for gap in decision.gaps(decision.fault.after - 1):
                 await clock.sleep(gap)
-            raise AttemptFailed(failure_of_fault(decision.fault), began=True)
+            raise AttemptFailed(failure_of_fault(decision.fault))
 
     return ask

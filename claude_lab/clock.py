@@ -180,3 +180,8 @@ def _run_in_thread(work: Coroutine[Any, Any, T]) -> T:
     if failure:
         raise failure[0]
     return outcome[0]
+
+
+def block(delay: float) -> None:
+    """Wait `delay` seconds of the system's time, in this thread."""
+    time.sleep(delay)

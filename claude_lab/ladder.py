@@ -9,7 +9,7 @@
 | `uds` | the same, through uvicorn and a UNIX socket, still on virtual time |
 | `wall` | the same over TCP on 127.0.0.1, in real time: here only the distribution can agree |
 
-Every rung but the first drives a `retry.State`; nothing ever leaves this machine.
+Every rung but the first is driven by `attempts`, as every call of the lab is; nothing ever leaves this machine.
 """
 
 from __future__ import annotations

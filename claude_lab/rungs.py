@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,18 +12,19 @@ from typing import Any
 
 import httpx2
 import uvicorn
-from anthropic import APIConnectionError, APIStatusError, APITimeoutError, AsyncAnthropic
+from anthropic import APIConnectionError, APIStatusError, AsyncAnthropic
+from httpx2 import TransportError
 
 from claude_lab import clock, tokens
 from claude_lab.background import TransportProtocol, serve
 from claude_lab.callers import Ask, AttemptFailed, asked
-from claude_lab.failure import Failure, kind_of
 from claude_lab.fake import FakeClaude
 from claude_lab.faults import Break, StreamError
 from claude_lab.frames import dump, frames
 from claude_lab.messages import Reply, Text, Usage, error_body
 from claude_lab.model import traffic_of
 from claude_lab.plan import call_name
+from claude_lab.retrying import Truncated, failure_of
 from claude_lab.scenario import Scenario
 from claude_lab.transport import Answer, PlayedTransport, StreamingASGI
 
@@ -54,29 +55,11 @@ def body_of(scenario: Scenario) -> dict[str, Any]:
     return body
 
 
-def failure_of(error: Exception) -> Failure:
-    """Return an SDK's or transport's error in the lab's words."""
-    if isinstance(error, APIStatusError):
-        told, again = error.response.headers.get("retry-after"), error.response.headers.get("x-should-retry")
-        return Failure(
-            kind_of(error.status_code, error.type),
-            status=error.status_code,
-            error_type=error.type,
-            error_code=error.error_code,
-            retry_after=float(told) if told else None,
-            should_retry=None if again is None else again == "true",
-            mid_stream=error.status_code == 200,
-        )
-    if isinstance(error, (APITimeoutError, httpx2.TimeoutException)):
-        return Failure("timeout", mid_stream=not isinstance(error, APIConnectionError))
-    return Failure("network_error", mid_stream=not isinstance(error, APIConnectionError))
-
-
 def of_client(client: AsyncAnthropic, scenario: Scenario) -> Ask:
     """Return how to ask with a client: one streamed request an attempt, read to its end."""
     body = body_of(scenario)
 
-    async def ask(index: int, attempt: int, begun: Callable[[], None]) -> None:
+    async def ask(index: int, attempt: int) -> AsyncGenerator[None, None]:
         headers = {"x-claude-lab-call": call_name(index), "x-claude-lab-attempt": str(attempt)}
         started = ended = False
         try:
@@ -84,12 +67,12 @@ def of_client(client: AsyncAnthropic, scenario: Scenario) -> Ask:
                 async for event in stream:
                     if not started and event.type == "content_block_delta":
                         started = True
-                        begun()
+                        yield
                     ended = event.type == "message_stop"
-        except (APIStatusError, APIConnectionError, httpx2.TransportError) as error:
-            raise AttemptFailed(failure_of(error), began=started) from error
-        if not ended:
-            raise AttemptFailed(Failure("truncated", status=200, mid_stream=True), began=started)
+            if not ended:
+                raise Truncated("The stream ended without message_stop.")
+        except (APIStatusError, APIConnectionError, TransportError, Truncated) as error:
+            raise AttemptFailed(failure_of(error)) from error
 
     return ask
 

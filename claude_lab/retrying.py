@@ -1,0 +1,256 @@
+"""Retries around the anthropic SDK: a call, a stream until its first piece, and a middleware; all by the one driver.
+
+`failure_of` says what each error of the SDK, and of the transport below it, means. After the first piece of a stream
+nothing is retried: a second try would repeat text that somebody has read.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import anthropic
+import httpx2
+
+from claude_lab.attempts import Attempts, Watch, drive, drive_blocking, log_attempt, pieces
+from claude_lab.failure import Failure, kind_of
+from claude_lab.retry import RetryPolicy, Share
+
+T = TypeVar("T")
+
+
+class Truncated(Exception):
+    """A stream that ended without its last event, which the SDK lets pass in silence."""
+
+
+class StreamInterrupted(Exception):
+    """A stream that broke after its first piece: `partial` is what came, `failure` what happened."""
+
+    def __init__(self, partial: str, failure: Failure) -> None:
+        super().__init__(f"The stream broke ({failure.kind}) after {len(partial)} characters; they are in `partial`.")
+        self.partial = partial
+        self.failure = failure
+
+
+class Refused(Exception):
+    """An error response on its way through the middleware."""
+
+    def __init__(self, response: Any, failure: Failure) -> None:
+        super().__init__(failure.kind)
+        self.response = response
+        self.failure = failure
+
+
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a response asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a date.
+
+    A date counts from the response's own `date`, so that the two machines' clocks need not agree. None for nothing,
+    for what is past, and for what cannot be read.
+    """
+    try:
+        if told := headers.get("retry-after-ms"):
+            after = float(told) / 1000
+        elif (told := headers.get("retry-after", "")).replace(".", "", 1).strip().isdigit():
+            after = float(told)
+        else:
+            gap = parsedate_to_datetime(told) - parsedate_to_datetime(headers.get("date", ""))
+            after = gap.total_seconds()
+    except (TypeError, ValueError):
+        return None
+    return after if 0 < after < float("inf") else None
+
+
+def inner(body: Any, *path: str) -> Any:
+    """Return what lies at a path of a body, or None."""
+    for name in path:
+        body = body.get(name) if isinstance(body, Mapping) else None
+    return body
+
+
+def failure_of_response(status: int, headers: Mapping[str, str], body: Any) -> Failure:
+    """Return an error response in the lab's words; `body` is its JSON, if it has any."""
+    error_type, should = inner(body, "error", "type"), headers.get("x-should-retry")
+    return Failure(
+        kind_of(status, error_type),
+        str(inner(body, "error", "message") or ""),
+        status=status,
+        error_type=error_type,
+        error_code=inner(body, "error", "details", "error_code"),
+        retry_after=retry_after_of(headers) if status >= 400 else None,
+        should_retry=None if should not in ("true", "false") else should == "true",
+        request_id=headers.get("request-id"),
+        mid_stream=status == 200,
+    )
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return an error of the SDK, or of the transport below it, in the lab's words.
+
+    Bare `httpx2` errors and `APIStatusError` with status 200 come from a stream that had begun.
+    """
+    said = str(error)
+    if isinstance(error, (Refused, StreamInterrupted)):
+        return error.failure
+    if isinstance(error, anthropic.APIStatusError):
+        return failure_of_response(error.status_code, error.response.headers, error.body)
+    if isinstance(error, Truncated):
+        return Failure("truncated", said, mid_stream=True)
+    if isinstance(error, (anthropic.APITimeoutError, httpx2.TimeoutException, TimeoutError)):
+        return Failure("timeout", said, mid_stream=isinstance(error, httpx2.TimeoutException))
+    if isinstance(error, (anthropic.APIConnectionError, httpx2.TransportError)):
+        return Failure("network_error", said, mid_stream=isinstance(error, httpx2.TransportError))
+    if isinstance(error, (json.JSONDecodeError, anthropic.APIResponseValidationError)):
+        return Failure("server_error", said, mid_stream=True)
+    return Failure("unknown", said, should_retry=True if isinstance(error, anthropic.RetryableError) else None)
+
+
+async def call_with_retry(
+    call: Callable[[], Awaitable[T]],
+    policy: RetryPolicy | None = None,
+    *,
+    share: Share | None = None,
+    watch: Watch = log_attempt,
+    rand: Callable[[], float] = random.random,
+) -> T:
+    """Await `call()` until it succeeds or the policy gives up, then raise its own error.
+
+    Pass the client `max_retries=0`: its hidden retries multiply with these.
+    """
+    return await drive(lambda number: call(), Attempts(policy or RetryPolicy(), share, watch, rand), failure_of)
+
+
+async def stream_with_retry(
+    client: anthropic.AsyncAnthropic,
+    policy: RetryPolicy | None = None,
+    *,
+    share: Share | None = None,
+    watch: Watch = log_attempt,
+    rand: Callable[[], float] = random.random,
+    **request: Any,
+) -> AsyncIterator[str]:
+    """Yield the text of a streamed message, piece by piece, retried only before the first.
+
+    Raises StreamInterrupted, with what came, when it breaks later; the SDK's own error when the policy gives up.
+    """
+    warn_of_hidden(client.max_retries)
+    call, partial = f"call-{uuid4().hex}", ""
+
+    async def opened(number: int) -> AsyncGenerator[str, None]:
+        headers = {"x-claude-lab-call": call, "x-claude-lab-attempt": str(number)}
+        ended = False
+        own = client.with_options(max_retries=0)
+        asked = {**request, "extra_headers": {**request.get("extra_headers", {}), **headers}, "stream": True}
+        async with await own.messages.create(**asked) as events:
+            async for event in events:
+                if event.type == "content_block_delta" and event.delta.type == "text_delta":
+                    yield event.delta.text
+                ended = event.type == "message_stop"
+        if not ended:
+            raise Truncated("The stream ended without message_stop.")
+
+    came = pieces(opened, Attempts(policy or RetryPolicy(), share, watch, rand), failure_of)
+    async with aclosing(came):  # type: ignore[type-var]  # an async generator
+        try:
+            async for piece in came:
+                partial += piece
+                yield piece
+        except Exception as error:
+            if not partial:
+                raise
+            raise StreamInterrupted(partial, failure_of(error)) from error
+
+
+def warn_of_hidden(max_retries: int) -> None:
+    """Warn when the SDK retries on its own, beside a policy."""
+    if max_retries:
+        told = f"The client retries {max_retries} times on its own and multiplies the policy's attempts"
+        warnings.warn(f"{told}; create it with max_retries=0.", stacklevel=3)
+
+
+class RetryMiddleware(anthropic.Middleware):
+    """Retries every request of a client by one policy, streams until their response has begun.
+
+    `AsyncAnthropic(max_retries=0, middleware=[RetryMiddleware(policy)])`, or `RetryMiddleware(policy).on(client)`.
+    The calls of one middleware share a budget and a pacer. Warns when the client's own retries were left on.
+    """
+
+    def __init__(
+        self,
+        policy: RetryPolicy | None = None,
+        *,
+        watch: Watch = log_attempt,
+        rand: Callable[[], float] = random.random,
+    ) -> None:
+        self.policy = policy or RetryPolicy()
+        self.share = self.policy.share()
+        self.watch = watch
+        self.rand = rand
+
+    def on(self, client: Any) -> Any:
+        """Return the client with this middleware outermost, and its own retries off."""
+        return client.with_options(max_retries=0, middleware=[self, *client.middleware])
+
+    def _attempts(self, request: anthropic.APIRequest) -> Attempts:
+        if request.retries_taken:
+            warn_of_hidden(request.retries_taken)
+        return Attempts(self.policy, self.share, self.watch, self.rand)
+
+    async def handle_async(self, request: anthropic.APIRequest, call_next: Any) -> Any:
+        """Ask until the response is no error or the policy gives up; the last one's response goes on."""
+        call = call_of(request)
+
+        async def attempt(number: int) -> Any:
+            response = await call_next(numbered(request, call, number))
+            if response.status_code >= 400:
+                raise refused(response, await response.http_response.aread())
+            return response
+
+        try:
+            return await drive(attempt, self._attempts(request), failure_of)
+        except Refused as last:
+            return last.response
+
+    def handle(self, request: anthropic.APIRequest, call_next: Any) -> Any:
+        """Do the same for a blocking client."""
+        call = call_of(request)
+
+        def attempt(number: int) -> Any:
+            response = call_next(numbered(request, call, number))
+            if response.status_code >= 400:
+                raise refused(response, response.http_response.read())
+            return response
+
+        try:
+            return drive_blocking(attempt, self._attempts(request), failure_of)
+        except Refused as last:
+            return last.response
+
+
+def refused(response: Any, body: bytes) -> Refused:
+    """Return an error response as an exception: its body is read, so its connection is free."""
+    return Refused(response, failure_of_response(response.status_code, response.http_response.headers, parsed(body)))
+
+
+def call_of(request: anthropic.APIRequest) -> str:
+    """Return the call's name: the one its headers give, else a new one."""
+    return str(request.headers.get("x-claude-lab-call") or f"call-{uuid4().hex}")
+
+
+def numbered(request: anthropic.APIRequest, call: str, number: int) -> anthropic.APIRequest:
+    """Return the request with the call's name and the attempt's number, which a fake's chance goes by."""
+    headers = {**request.headers, "x-claude-lab-call": call, "x-claude-lab-attempt": str(number)}
+    return request.copy(headers=headers)
+
+
+def parsed(body: bytes) -> Any:
+    """Return a body's JSON, or None for a page."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
