@@ -73,6 +73,14 @@ def found(item: Any) -> Found | None:
     return ("delta", text) if isinstance(text, str) else None
 
 
+async def close(source: Any) -> None:
+    """Close an async source that can be closed; what it says on its way out is of no interest any more."""
+    closing = getattr(source, "aclose", None) or getattr(source, "close", None)
+    with contextlib.suppress(Exception):
+        if callable(closing):
+            await asyncio.wait_for(closing(), 1)
+
+
 class Watched(Generic[T]):
     """An iterator around `source` that shows what passes; `trace`, `text` and `view` tell what has.
 
@@ -156,6 +164,8 @@ class Watched(Generic[T]):
         self._begin()
         reader = asyncio.create_task(self._read(self.source, queue))
         self._cancel = lambda: loop.call_soon_threadsafe(reader.cancel)
+        if self._stopped:
+            reader.cancel()
         try:
             while (item := await self._next(queue, reader)) is not END:
                 yield item
@@ -165,8 +175,8 @@ class Watched(Generic[T]):
         finally:
             self._cancel = None
             reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await asyncio.wait({reader}, timeout=1)
+            await asyncio.wait({reader}, timeout=1)
+            await close(self.source)
             self._end("stopped" if self._stopped else "end_turn")
 
     async def _read(self, source: AsyncIterable[T], queue: asyncio.Queue[Any]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -30,7 +31,8 @@ def settled(fake: FakeClaude) -> int:
 
 def test_events_of_the_real_sdk_are_watched() -> None:
     """The events of a raw stream, and the texts of the helper, give the same words."""
-    with FakeClaude(Scenario(pace="instant")) as fake, Anthropic(base_url=fake.url, api_key="none", max_retries=0) as client:
+    fake = FakeClaude(Scenario(pace="instant"))
+    with fake, Anthropic(base_url=fake.start().url, api_key="none", max_retries=0) as client:
         raw = Watched(client.messages.create(stream=True, **ASKED))
         list(raw)
         with client.messages.stream(**ASKED) as helper:
@@ -44,12 +46,12 @@ def test_events_of_the_real_sdk_are_watched() -> None:
 
 
 def test_no_upstream_stays_open_after_many_stops() -> None:
-    """Forty streams stopped from another thread, at any moment: the fake has none open afterwards."""
+    """Two hundred streams stopped from another thread, at any moment: the fake has none open afterwards."""
 
     async def one(client: AsyncAnthropic, after: float) -> str | None:
         stream = await client.messages.create(stream=True, **ASKED)
         watched = Watched(stream)
-        asyncio.get_running_loop().run_in_executor(None, lambda: (time.sleep(after), watched.stop()))
+        threading.Timer(after, watched.stop).start()
         async for _ in watched:
             pass
         return watched.trace.stop_reason
@@ -58,12 +60,14 @@ def test_no_upstream_stays_open_after_many_stops() -> None:
         async with AsyncAnthropic(base_url=url, api_key="none", max_retries=0) as client:
             return [
                 reason
-                for first in range(0, 40, 10)
-                for reason in await asyncio.gather(*(one(client, 0.003 * i) for i in range(first, first + 10)))
+                for first in range(0, 200, 20)
+                for reason in await asyncio.gather(
+                    *(one(client, 0.004 * (i - first)) for i in range(first, first + 20))
+                )
             ]
 
     with FakeClaude(Scenario(pace=Pace(ttft=0.02, gap=0.05))) as fake:
         reasons = asyncio.run(main(fake.url))
 
-        assert reasons == ["stopped"] * 40
+        assert reasons == ["stopped"] * 200
         assert settled(fake) == 0
