@@ -17,7 +17,7 @@ from typing import Any
 
 from claude_lab import background, clock, probing
 from claude_lab.causes import Cause, Finding
-from claude_lab.chain import BASE, CONDITIONS, VARIANTS, Ask, Chain, findings_of, judge
+from claude_lab.chain import BARE, BASE, CONDITIONS, VARIANTS, Ask, Chain, findings_of, judge
 from claude_lab.observation import Observation, Question
 from claude_lab.pattern import Kind, Pattern, stairs, together
 from claude_lab.probe import Plan
@@ -61,6 +61,8 @@ async def examine(
         findings = [await located(finding, inner, chain) for finding in findings]
     verdict = await judge(chain, findings)
     probes = {name: str(await chain.shape(question)) for name, question in VARIANTS.items()}
+    head = chain.seen[BARE].head_after
+    probes["response head, no header"] = "none" if head is None else f"after {head * 1000:.0f} ms"
     return Report(url, verdict, tuple(findings), probes, death, leaving, silence, clock.now() - began)
 
 

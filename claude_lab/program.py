@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-# nginx becomes the shell's child; whichever ends first, the other follows.
-KEEPER = '"$@" & child=$!; read line; kill -TERM $child 2>/dev/null; wait $child'
+# nginx becomes the shell's child; when the pipe to the shell closes, nginx and its directory go.
+KEEPER = 'folder=$1; shift; "$@" & child=$!; read line; kill -TERM $child 2>/dev/null; wait $child; rm -rf "$folder"'
 MAIN = """\
 daemon off;
 master_process off;
@@ -124,7 +124,7 @@ class Program:
         """Check the configuration, start, and return once it listens."""
         try:
             self._check()
-            keeper = ["/bin/sh", "-c", KEEPER, "nginx", *self.command]
+            keeper = ["/bin/sh", "-c", KEEPER, "nginx", str(self.prefix), *self.command]
             self._keeper = subprocess.Popen(
                 keeper,
                 stdin=subprocess.PIPE,

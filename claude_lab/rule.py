@@ -127,8 +127,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "nginx-1.30": {"version": (1, 30, 0)},
     "ingress-nginx": {"version": (1, 27, 1), "http_version": "1.1", "buffering": False, "buffers": (4, 4096)},
     "haproxy-like clumps": {"hold": "clumps"},
-    "store-and-forward": {"hold": "everything"},
-    "jupyter-server-proxy": {"hold": "everything", "streams_for": "text/event-stream"},
+    "store-and-forward": {"hold": "everything", "ignore_client_abort": True},
+    "jupyter-server-proxy": {"hold": "everything", "streams_for": "text/event-stream", "ignore_client_abort": True},
 }
 
 

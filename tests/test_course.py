@@ -30,6 +30,14 @@ def test_all_routes_get_the_same_answer_on_one_clock() -> None:
     assert all(passed(traces["sent"], trace).lost_bytes == 0 for trace in traces.values())
 
 
+def test_a_live_view_is_given_every_trace_before_it_begins() -> None:
+    """With its label; the marks come later, to the listeners."""
+    seen = []
+    send_through({"direct": None}, EVENTS[:3], watching=lambda label, trace: seen.append((label, len(trace.marks))))
+
+    assert seen == [("sent", 0), ("direct", 0)]
+
+
 def test_the_stairs_are_those_that_were_predicted() -> None:
     """The same steps of bytes, whether a rule is played or only read."""
     head = len(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
