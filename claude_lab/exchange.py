@@ -18,6 +18,8 @@ ASK: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Why is the sky blue?"}],
 }
 """A plain request, to a model that does not think of its own accord."""
+SILENT = 3
+"""After so many requests without an answer nothing more is asked."""
 
 
 class Broken(AssertionError):
@@ -58,8 +60,10 @@ class Exchange:
 
     @property
     def blocks(self) -> list[Event]:
-        """The stream's events, as the standard reads them."""
-        return Decoder().feed(self.body)
+        """The stream's events, as the standard reads them; Broken if there is no stream."""
+        found = Decoder().feed(self.body) if self.status == 200 else []
+        expect(found, f"there are no events: status {self.status}, {self.body[:60]!r}")
+        return found
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -107,9 +111,12 @@ class Api:
     seen: dict[str, Exchange] = field(default_factory=dict)
     client: httpx.Client = field(init=False, repr=False)
     lent: dict[str, Any] = field(default_factory=dict, repr=False)
+    silent: int = 0
 
     def __post_init__(self) -> None:
-        self.client = httpx.Client(base_url=self.url, timeout=self.timeout, trust_env=False)
+        # Loading certificates takes longer than most checks.
+        tls = self.url.startswith("https")
+        self.client = httpx.Client(base_url=self.url, timeout=self.timeout, trust_env=False, verify=tls)
 
     def headers(self, changes: Mapping[str, str | None]) -> dict[str, str]:
         """Return the headers of a request; None takes one out."""
@@ -135,6 +142,8 @@ class Api:
         return self.seen[memory]
 
     def _send(self, method: str, path: str, content: bytes, headers: dict[str, str]) -> Exchange:
+        if self.silent >= SILENT:
+            raise Broken(f"not asked: {SILENT} requests before had no answer within {self.timeout:g} s")
         chunks: list[bytes] = []
         try:
             with self.client.stream(method, path, content=content, headers=headers) as response:
@@ -144,6 +153,7 @@ class Api:
                     return Exchange(response.status_code, response.headers, b"".join(chunks), type(error).__name__)
                 return Exchange(response.status_code, response.headers, b"".join(chunks))
         except httpx.HTTPError as error:
+            self.silent += isinstance(error, httpx.TimeoutException)
             return Exchange(0, httpx.Headers(), b"", type(error).__name__)
 
     def ask(self, *, fresh: bool = False, headers: Mapping[str, str | None] | None = None, **changes: Any) -> Exchange:

@@ -59,6 +59,7 @@ def whole_message_has_stopped(api: Api) -> None:
 @rule(REFERENCE)
 def whole_message_has_a_length(api: Api) -> None:
     """Its head tells the length of the body."""
+    expect(api.ask().json["content"], "no content")
     equal(api.ask().headers.get("content-length"), str(len(api.ask().body)), "content-length")
 
 

@@ -20,6 +20,7 @@ def sdk(api: Api, *, key: str | None = None) -> Iterator[Any]:
     """Lend the SDK's client, strict and without retries; one per key serves all checks."""
     from anthropic import Anthropic
 
+    api.ask()  # where nobody answers, this says so at once
     name = key or api.key
     if name not in api.lent:
         api.lent[name] = Anthropic(
@@ -91,12 +92,12 @@ def sdk_reads_asynchronously(api: Api) -> None:
         from anthropic import AsyncAnthropic
 
         async with AsyncAnthropic(
-            base_url=api.url, api_key=api.key, max_retries=0, _strict_response_validation=True
+            base_url=api.url, api_key=api.key, max_retries=0, timeout=api.timeout, _strict_response_validation=True
         ) as client:
             async with client.messages.stream(**ASK) as stream:
                 return await stream.get_final_message()
 
-    equal(apart(read).content[0].text, final(api, **ASK).content[0].text, "the text")
+    equal(final(api, **ASK).content[0].text, apart(read).content[0].text, "the text")
 
 
 def apart(work: Callable[[], Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ from claude_lab import (
     scenario,
     tokens,
 )
+
+CHANCE = itertools.count()
+"""No number twice."""
 
 
 class Mutant(NamedTuple):
@@ -183,7 +187,7 @@ MUTANTS = (
     Mutant("truncation-is-silent", playback, "truncate", lambda o: playback.drop),
     Mutant("limits-count-down", limits.Meter, "take", always(None)),
     Mutant("scripts-are-used-up", scenario.World, "_fault", lambda o: lambda self, *a: self.scenario.faults[0]),
-    Mutant("seeds-make-answers-equal", replies, "ident", lambda o: lambda p, *n, **k: o(p, id(object()), len(p), **k)),
+    Mutant("seeds-make-answers-equal", replies, "ident", lambda o: lambda p, *n, **k: o(p, next(CHANCE), **k)),
     Mutant("journals-hold-no-keys", journal, "SECRET", becomes(frozenset())),
     Mutant("control-refuses-strangers", gate, "stranger", always(None)),
     Mutant("sdk-reads-text", messages.Usage, "inputs", without("input_tokens")),

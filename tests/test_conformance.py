@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
+from collections.abc import Iterator
 
 import pytest
 from mutants import MUTANTS, Mutant
@@ -14,10 +17,16 @@ from claude_lab.scenario import Scenario
 
 
 @pytest.fixture(scope="module")
-def report() -> conformance.Report:
-    """All checks, run once against our fake."""
+def fake() -> Iterator[FakeClaude]:
+    """One fake for all, since starting takes longer than checking."""
     with FakeClaude(Scenario(pace="instant")) as fake:
-        return conformance.run(fake.url)
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def report(fake: FakeClaude) -> conformance.Report:
+    """All checks, run once against our fake."""
+    return conformance.run(fake.url)
 
 
 def test_our_fake_keeps_every_rule(report: conformance.Report) -> None:
@@ -52,8 +61,18 @@ def test_a_dead_url_breaks_every_rule_and_raises_nothing() -> None:
     assert [result.outcome for result in report.results] == ["broken"]
 
 
+def test_a_silent_server_does_not_hold_the_examination_up() -> None:
+    """Where connections are taken and never answered, three silences are enough for all checks."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        began = time.monotonic()
+        report = conformance.run(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.1)
+
+    assert report.count("kept") == 0
+    assert time.monotonic() - began < 10
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{mutant.caught_by}:{mutant.name}" for mutant in MUTANTS])
-def test_each_mutant_is_caught_by_its_check(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_mutant_is_caught_by_its_check(mutant: Mutant, fake: FakeClaude, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one rule of the fake broken, the check of that rule says so."""
     original = getattr(mutant.owner, mutant.name)
     monkeypatch.setattr(mutant.owner, mutant.name, mutant.make(original))
@@ -61,7 +80,7 @@ def test_each_mutant_is_caught_by_its_check(mutant: Mutant, monkeypatch: pytest.
     frames.text_frames.cache_clear()
     replies.pieces_of.cache_clear()
 
-    with FakeClaude(Scenario(pace="instant")) as fake:
-        report = conformance.run(fake.url, only=[mutant.caught_by])
+    fake.put(Scenario(pace="instant"))
+    report = conformance.run(fake.url, only=[mutant.caught_by])
 
     assert [result.check.name for result in report.broken] == [mutant.caught_by]
