@@ -12,6 +12,7 @@ import asyncio
 import email.utils
 import socket
 import struct
+import sys
 from collections import deque
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from claude_lab.inbound import CONTINUE, Requests, asked
 from claude_lab.release import Release
 from claude_lab.route import Cut, Passage, Route, sent_on
 
+LINGER_NOT = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 MAX_HELD_BYTES = 1 << 30  # what nginx puts into a temporary file (proxy_max_temp_file_size) before it stops reading
 
 
@@ -258,5 +260,5 @@ def reset(transport: asyncio.WriteTransport) -> None:
     """Close a connection with RST, so that its reader gets an error, not an end."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
     transport.abort()

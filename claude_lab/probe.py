@@ -21,8 +21,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
-import struct
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import asdict, dataclass, field
@@ -31,6 +29,7 @@ from urllib.parse import parse_qsl
 
 from claude_lab import clock
 from claude_lab.background import TRANSPORT
+from claude_lab.hop import reset
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -190,8 +189,7 @@ async def die(how: str, scope: Scope) -> None:
     if transport is None:
         raise ConnectionAbortedError("The probe was told to die here.")
     if how == "reset":
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset(transport)
     transport.abort()
     await asyncio.sleep(3600)  # the disconnect that follows ends this
 
