@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,10 @@ WAYS = {
         ".widget-textarea textarea",
     ),
     "chatlas": (
-        "from chatlas._display import IPyMarkdownDisplay\n"
-        "with IPyMarkdownDisplay(__import__('chatlas')._display.EchoDisplayOptions({{}}, {{}}, {{}})) as d:\n"
-        "    for t in paced({n}, {rate}): d.echo(t)",
+        "from chatlas._display import EchoDisplayOptions, IPyMarkdownDisplay\n"
+        "options = {{**dict.fromkeys(EchoDisplayOptions.__annotations__), 'css_styles': {{}}}}\n"
+        "with IPyMarkdownDisplay(options) as shown:\n"
+        "    for t in paced({n}, {rate}): shown.echo(t)",
         ".jp-RenderedMarkdown",
     ),
 }
@@ -157,8 +159,6 @@ def measure(lab: Jupyter, context: Any, name: str, *, count: int, rate: int, lim
     cell, selector = WAYS[name]
     page = Page(context, lab.notebook(f"way-{time.time_ns()}.ipynb", SETUP, cell.format(n=count, rate=rate)))
     page.run(0)
-    if name == "chatlas" and "ModuleNotFoundError" in page.output(1):
-        return {}
     meter = Meter(page)
     page.page.evaluate(PROBE, selector)
     began, busy = time.time(), meter.busy()
@@ -295,12 +295,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="five seconds a row")
     parser.add_argument("--only", choices=("paced", "burst", "stop", "knob"), help="one part")
-    parser.add_argument("--ways", type=int, default=len(WAYS), help="the first so many ways")
+    parser.add_argument("--ways", default="", help="only the ways with this in their name")
     parser.add_argument("--path", default="", help="a folder before the kernels' own packages: an older ipykernel, say")
     given = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
     seconds = 5 if given.quick else 20
-    ways = [name for name in list(WAYS)[: given.ways] if name != "chatlas" or installed("chatlas")]
+    ways = [name for name in WAYS if given.ways in name and (name != "chatlas" or installed(name, given.path))]
     home = Path(tempfile.mkdtemp(prefix="claude-lab-view-"))
     path = os.pathsep.join(filter(None, [given.path, str(ROOT)]))
     with Jupyter(home / "lab", PYTHONPATH=path) as lab, browser(home / "profile") as context:
@@ -319,11 +319,9 @@ def main() -> None:
             knobs(lab, context, 10 if given.quick else 40)
 
 
-def installed(name: str) -> bool:
-    """Return whether a package can be imported."""
-    import importlib.util
-
-    return importlib.util.find_spec(name) is not None
+def installed(name: str, path: str) -> bool:
+    """Return whether the kernels can import a package."""
+    return bool(PathFinder.find_spec(name, [*filter(None, [path]), *sys.path]))
 
 
 if __name__ == "__main__":
