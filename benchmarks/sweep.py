@@ -23,8 +23,8 @@ from cases import case
 from test_ranking import JITTERS, contend
 
 from claude_lab import faults, intervals, ladder, model
-from claude_lab.engine import METRICS
 from claude_lab.limits import Limits
+from claude_lab.metrics import METRICS
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
 from claude_lab.sweeps import sweep

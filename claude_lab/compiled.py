@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from claude_lab import chance, engine, jitter, pacing
+from claude_lab import chance, engine, jitter, metrics, pacing
 
 A = (
     2509.0809287301226727, 33430.575583588128105, 67265.770927008700853, 45921.953931549871457,
@@ -88,7 +88,7 @@ def rebound(function: Any, **names: Any) -> FunctionType:
 def edition() -> str:
     """Return what the sources hash to: numba's cache on disk sees only the outer function's file, so the name tells."""
     digest = blake2b(digest_size=6)
-    for part in (chance, engine, jitter, pacing):
+    for part in (chance, engine, metrics, jitter, pacing):
         digest.update(Path(str(part.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()
@@ -127,5 +127,7 @@ def functions() -> tuple[Any, Any]:
         "ranked": ranked,
     }
     inner["fault_at"] = jit(rebound(engine.fault_at, u=u))
+    for name in ("verdict", "answered", "broken", "patience"):
+        inner[name] = jit(rebound(getattr(engine, name), **inner))
     stored = numba.njit(nogil=True, error_model="numpy", cache=True)
-    return stored(rebound(engine.simulate, **inner)), stored(rebound(engine.summarize, **inner))
+    return stored(rebound(engine.simulate, **inner)), stored(rebound(metrics.summarize, **inner))

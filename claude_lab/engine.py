@@ -80,42 +80,69 @@ def take(now: float, buckets: Numbers, queue: Numbers, told: int) -> float:
     return 0.0
 
 
+def verdict(
+    now: float, seed: int, key: int, attempt: int, arrived: int, upstream: Numbers, queue: Numbers
+) -> tuple[int, float]:
+    """Return what an attempt meets: a fault or -1, and the seconds the server asks to wait."""
+    outages, script, odds, faults, buckets, told, _ = upstream
+    fault = fault_at(now, seed, key, attempt, arrived, outages, script, odds)
+    if fault >= 0 and faults[fault][3] < 0.0:
+        return fault, faults[fault][2]
+    if len(buckets) > 0:
+        asked = take(now, buckets, queue, told)
+        if asked >= 0.0:
+            return 0, asked
+    return fault, 0.0
+
+
+def answered(now: float, seed: int, key: int, attempt: int, pace: Numbers) -> float:
+    """Return when the first delta of an admitted attempt comes."""
+    return float(now + lognormal(pace[0], pace[1], u(seed, key, attempt, TTFT)) + pace[2])
+
+
+def broken(at: float, seed: int, key: int, attempt: int, deltas: int, pace: Numbers) -> float:
+    """Return when an answer breaks whose first delta came `at`: right after so many deltas."""
+    for index in range(deltas - 1):
+        at += lognormal(pace[3], pace[4], u(seed, key, attempt, GAP + (index << 8)))
+    return at
+
+
+def patience(
+    now: float, seed: int, key: int, attempt: int, last: float, base: float, floor: float, setting: Numbers
+) -> tuple[int, float, float]:
+    """Return the rule that ends the call (OK for none), the wait before the next attempt, and its part by the formula.
+
+    The deadline and the budget are the caller's to check: they need the call and its client.
+    """
+    if attempt > setting[0]:
+        return MAX_RETRIES, 0.0, last
+    if setting[3] == 0.0:
+        floor = 0.0
+    if floor > setting[4]:
+        return RETRY_AFTER, 0.0, last
+    jitter = int(setting[2])
+    before = last if attempt > 1 else base
+    fixed, spread = draw(jitter, base, setting[1], attempt - 1, before, u(seed, key, attempt, WAIT))
+    return OK, above(jitter, floor, fixed, spread), fixed + spread
+
+
 def simulate(
-    arrivals: Numbers,
-    keys: Numbers,
-    seed: int,
-    outages: Numbers,
-    script: Numbers,
-    odds: Numbers,
-    faults: Numbers,
-    buckets: Numbers,
-    told: int,
-    pace: Numbers,
-    setting: Numbers,
-    bases: Numbers,
-    budgeted: Numbers,
-    tokens: Numbers,
-    turns: Numbers,
-    outcome: Numbers,
-    attempts: Numbers,
-    first: Numbers,
-    settled: Numbers,
-    causes: Numbers,
-    load: Numbers,
-    times: Numbers,
+    arrivals: Numbers, keys: Numbers, seed: int, upstream: Numbers, policy: Numbers, clients: Numbers, results: Numbers
 ) -> None:
     """Play all calls to their end.
 
-    `faults` are rows (kind, retryable, retry-after, break-after: -1 for a refusal); row 0 is the limits' own refusal.
-    `setting` is what `plan.numbers_of` makes of a policy; `tokens` and `turns` hold each client's budget and pacer.
+    `upstream` is (outages, script, odds, faults, buckets, told, pace); its faults are rows (kind, retryable,
+    retry-after, break-after: -1 for a refusal), the first of them the limits' own refusal. `policy` is what
+    `plan.numbers_of` returns; `clients` holds each client's budget and pacer.
     """
-    max_retries, jitter, honor = int(setting[0]), int(setting[2]), setting[3] > 0.0
-    cap, longest, deadline = setting[1], setting[4], setting[5]
-    ratio, burst, step, slack = setting[6], setting[7], setting[8], setting[9]
-    clients, calls, bins = len(tokens), len(arrivals), len(load)
+    faults, pace = upstream[3], upstream[6]
+    setting, bases, budgeted = policy
+    tokens, turns = clients
+    outcome, attempts, first, settled, causes, load, times = results
+    ratio, step = setting[6], setting[8]
+    calls = len(arrivals)
     width = len(times) // calls
-    last, queue = [0.0] * calls, [-1.0]
-    heap = [(0.0, 0, 0)]
+    last, queue, heap = [0.0] * calls, [-1.0], [(0.0, 0, 0)]
     heap.pop()
     order, arrived, next_call = calls, 0, 0
     while next_call < calls or len(heap) > 0:
@@ -126,149 +153,50 @@ def simulate(
         else:
             now, _, code = heappop(heap)
             call, phase = code // 3, code % 3
-        client = call % clients
+        client = call % len(tokens)
+        order += 1
         if phase == EARN:
-            tokens[client] = min(burst, tokens[client] + ratio)
+            tokens[client] = min(setting[7], tokens[client] + ratio)
             continue
         if phase == READY and step > 0.0:
             due = max(turns[client], now)
             turns[client] = due + step
-            pause = max(0.0, due - now - slack)
-            if pause > 0.0:
-                heappush(heap, (now + pause, order, call * 3 + DUE))
-                order += 1
+            if due - now - setting[9] > 0.0:
+                heappush(heap, (now + (due - now - setting[9]), order, call * 3 + DUE))
                 continue
         attempts[call] += 1
-        attempt = attempts[call]
+        attempt, key = attempts[call], keys[call]
         if width > 0:
             times[call * width + attempt - 1] = now
-        if now < bins:
+        if now < len(load):
             load[int(now)] += 1
-        fault = fault_at(now, seed, keys[call], attempt, arrived, outages, script, odds)
+        fault, floor = verdict(now, seed, key, attempt, arrived, upstream, queue)
         arrived += 1
-        floor = 0.0
-        if fault >= 0:
-            floor = faults[fault][2]
-        if len(buckets) > 0 and (fault < 0 or faults[fault][3] >= 0.0):
-            answer = take(now, buckets, queue, told)
-            if answer >= 0.0:
-                fault, floor = 0, answer
         if fault < 0 or faults[fault][3] >= 0.0:
-            at = now + lognormal(pace[0], pace[1], u(seed, keys[call], attempt, TTFT)) + pace[2]
+            at = answered(now, seed, key, attempt, pace)
             if ratio > 0.0:
                 heappush(heap, (at, order, call * 3 + EARN))
-                order += 1
             if fault < 0:
                 outcome[call], first[call], settled[call] = OK, at, at
-                continue
-            for index in range(int(faults[fault][3]) - 1):
-                at += lognormal(pace[3], pace[4], u(seed, keys[call], attempt, GAP + (index << 8)))
-            outcome[call], settled[call] = BROKEN, at
-            causes[int(faults[fault][0])] += 1
+            else:
+                outcome[call], settled[call] = BROKEN, broken(at, seed, key, attempt, int(faults[fault][3]), pace)
+                causes[int(faults[fault][0])] += 1
             continue
         kind = int(faults[fault][0])
         causes[kind] += 1
         settled[call] = now
         if faults[fault][1] == 0.0:
             outcome[call] = FINAL
-        elif attempt > max_retries:
-            outcome[call] = MAX_RETRIES
-        else:
-            if not honor:
-                floor = 0.0
-            if floor > longest:
-                outcome[call] = RETRY_AFTER
-                continue
-            before = last[call] if attempt > 1 else bases[kind]
-            fixed, spread = draw(jitter, bases[kind], cap, attempt - 1, before, u(seed, keys[call], attempt, WAIT))
-            last[call] = fixed + spread
-            wait = above(jitter, floor, fixed, spread)
-            if now + wait > arrivals[call] + deadline:
-                outcome[call] = DEADLINE
-            elif budgeted[kind] and tokens[client] < 1.0:
-                outcome[call] = BUDGET
+            continue
+        rule, wait, last[call] = patience(now, seed, key, attempt, last[call], bases[kind], floor, setting)
+        if rule == OK and now + wait > arrivals[call] + setting[5]:
+            rule = DEADLINE
+        if rule == OK and budgeted[kind] > 0.0:
+            if tokens[client] < 1.0:
+                rule = BUDGET
             else:
-                if budgeted[kind]:
-                    tokens[client] -= 1.0
-                heappush(heap, (now + wait, order, call * 3 + READY))
-                order += 1
-
-
-METRICS = (
-    "success",
-    "p50_ttft",
-    "p95_ttft",
-    "p99_ttft",
-    "attempts_per_success",
-    "rate_limited",
-    "overloaded",
-    "other_failures",
-    "wasted_tokens",
-    "peak",
-    "recovery",
-    "goodput",
-    "in_time",
-)
-
-
-def ranked(values: Numbers, places: Numbers) -> Numbers:
-    """Return the values that would stand at these places in order."""
-    ordered = sorted(values)
-    return [ordered[place] for place in places]
-
-
-def summarize(
-    arrivals: Numbers,
-    outcome: Numbers,
-    attempts: Numbers,
-    first: Numbers,
-    settled: Numbers,
-    causes: Numbers,
-    load: Numbers,
-    outage_end: float,
-    capacity: float,
-    cut_tokens: float,
-    patience: float,
-    result: Numbers,
-) -> None:
-    """Write the metrics of one day into `result`, in the order of `METRICS`.
-
-    The time to the first delta counts from arrival and a failure as infinite; a percentile is the nearest rank.
-    `recovery` is how long after the outage the last call that came before its end is settled; `goodput` is the rate of
-    successes over the limits' `capacity` a second; `in_time` the share of calls with a first delta within `patience`.
-    """
-    calls = len(arrivals)
-    served, soon, tried, broken, last_settled, caught = 0, 0, 0, 0, 0.0, 0.0
-    waits = [INFINITY] * calls
-    for call in range(calls):
-        tried += attempts[call]
-        last_settled = max(last_settled, settled[call])
-        if outcome[call] == OK:
-            served += 1
-            waits[call] = first[call] - arrivals[call]
-            if waits[call] <= patience:
-                soon += 1
-        elif outcome[call] == BROKEN:
-            broken += 1
-        if arrivals[call] < outage_end:
-            caught = max(caught, settled[call] - outage_end)
-    result[0] = served / calls
-    places = [(calls * 50 + 99) // 100 - 1, (calls * 95 + 99) // 100 - 1, (calls * 99 + 99) // 100 - 1]
-    result[1], result[2], result[3] = ranked(waits, places)
-    per = 1.0 / served if served > 0 else INFINITY
-    result[4] = tried * per
-    result[5] = causes[0] * per if causes[0] > 0 else 0.0
-    result[6] = causes[1] * per if causes[1] > 0 else 0.0
-    others = 0
-    for kind in range(2, len(causes)):
-        others += causes[kind]
-    result[7] = others * per if others > 0 else 0.0
-    result[8] = broken * cut_tokens
-    most = 0
-    for index in range(len(load)):
-        most = max(most, load[index])
-    result[9] = float(most)
-    result[10] = caught
-    span = last_settled - arrivals[0]
-    result[11] = served / span / capacity if span > 0.0 and capacity > 0.0 else 0.0
-    result[12] = soon / calls
+                tokens[client] -= 1.0
+        if rule == OK:
+            heappush(heap, (now + wait, order, call * 3 + READY))
+        else:
+            outcome[call] = rule

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from claude_lab import clock, model
-from claude_lab.engine import METRICS
+from claude_lab.metrics import METRICS
 from claude_lab.model import Floats
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario

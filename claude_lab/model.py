@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from claude_lab import compiled, engine
-from claude_lab.engine import METRICS, OUTCOMES
+from claude_lab.engine import OUTCOMES
 from claude_lab.failure import KINDS
+from claude_lab.metrics import METRICS, summarize
 from claude_lab.plan import Plan, keys_of, numbers_of, plan_of, seconds_watched
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
@@ -52,6 +53,11 @@ class Day:
     causes: Any
     load: Any
     times: Any = ()
+
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """What the engine writes, in its order."""
+        return self.outcome, self.attempts, self.first, self.settled, self.causes, self.load, self.times
 
     def rows(self) -> list[Row]:
         """Return one row per call."""
@@ -98,11 +104,6 @@ def table(rows: Sequence[Sequence[float]], width: int) -> Floats:
     return np.array(rows, dtype=np.float64).reshape(len(rows), width)
 
 
-def zeros(count: int) -> list[float]:
-    """Return so many zeros."""
-    return [0.0] * count
-
-
 @dataclass(slots=True)
 class Bench:
     """A plan ready to run on one engine, in that engine's containers."""
@@ -123,24 +124,24 @@ class Bench:
         """Play one day; `timed` keeps the time of each attempt."""
         listed, array = arrivals_of(self.traffic, seed)
         calls, bins, clients = len(listed), seconds_watched(listed, policy), self.traffic.clients
-        setting, bases, budgeted = numbers_of(policy)
-        numbers: tuple[Any, ...] = setting, bases, budgeted, [setting[7]] * clients, [-1e300] * clients
+        policy_numbers: Any = numbers_of(policy)
+        shares: Any = [float(policy_numbers[0][7])] * clients, [-1e300] * clients
         buckets: Any = [list(row) for row in self.plan.buckets]
         keys: Any = keys_of(calls)
-        run: Any = engine.simulate
+        width = calls * policy.max_attempts * timed
         if not self.fast:
             day = Day(listed, [0] * calls, [0] * calls, [math.inf] * calls, [0.0] * calls, [0] * len(KINDS), [0] * bins)
+            day.times = [0.0] * width
         else:
-            buckets = table(self.plan.buckets, 5)
+            buckets, keys = table(self.plan.buckets, 5), key_array(calls)
+            policy_numbers, shares = tuple(map(np.array, policy_numbers)), tuple(map(np.array, shares))
             counts = np.zeros(2 * calls + len(KINDS) + bins, dtype=np.int64)
-            parts = np.split(counts, [calls, 2 * calls, 2 * calls + len(KINDS)])
-            day = Day(array, parts[0], parts[1], np.full(calls, math.inf), np.zeros(calls), parts[2], parts[3])
-            numbers = tuple(map(np.array, numbers))
-            keys = key_array(calls)
-            run = compiled.functions()[0]
-        day.times = (np.zeros if self.fast else zeros)(calls * policy.max_attempts * timed)
-        results = (day.outcome, day.attempts, day.first, day.settled, day.causes, day.load, day.times)
-        run(day.arrivals, keys, seed, *self.upstream, buckets, self.plan.told, self.pace, *numbers, *results)
+            outcome, attempts, causes, load = np.split(counts, [calls, 2 * calls, 2 * calls + len(KINDS)])
+            first, settled, times = np.full(calls, math.inf), np.zeros(calls), np.zeros(width)
+            day = Day(array, outcome, attempts, first, settled, causes, load, times)
+        upstream = (*self.upstream, buckets, self.plan.told, self.pace)
+        run = compiled.functions()[0] if self.fast else engine.simulate
+        run(day.arrivals, keys, seed, upstream, policy_numbers, shares, day.results)
         return day
 
     @property
@@ -149,11 +150,10 @@ class Bench:
         return np.array(self.plan.pace) if self.fast else self.plan.pace
 
     def metrics(self, policy: RetryPolicy, seed: int, patience: float, into: Any) -> None:
-        """Write one day's metrics into `into`, in the order of `engine.METRICS`."""
-        day = self.day(policy, seed)
-        run = compiled.functions()[1] if self.fast else engine.summarize
-        results = (day.arrivals, day.outcome, day.attempts, day.first, day.settled, day.causes, day.load)
-        run(*results, self.plan.outage_end, self.plan.capacity, self.plan.cut_tokens, patience, into)
+        """Write one day's metrics into `into`, in the order of `metrics.METRICS`."""
+        day, plan = self.day(policy, seed), self.plan
+        run = compiled.functions()[1] if self.fast else summarize
+        run(day.arrivals, day.results, (plan.outage_end, plan.capacity, plan.cut_tokens, float(patience)), into)
 
 
 def bench(scenario: Scenario, *, engine: str = "auto") -> Bench:

@@ -157,7 +157,7 @@ def numbers_of(policy: RetryPolicy) -> tuple[list[float], list[float], list[floa
         float(budget.ratio) if budget else 0.0,
         float(budget.burst) if budget else 0.0,
         1.0 / pacer.rate if pacer else 0.0,
-        (pacer.burst - 1.0) / pacer.rate if pacer else 0.0,
+        (pacer.burst - 1.0) * (1.0 / pacer.rate) if pacer else 0.0,
     ]
     bases = [float(policy.base_of(kind)) for kind in KINDS]
     budgeted = [float(budget is not None and kind in budget.kinds) for kind in KINDS]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from claude_lab import grids, intervals
-from claude_lab.engine import METRICS
 from claude_lab.intervals import Interval
+from claude_lab.metrics import METRICS
 from claude_lab.model import Floats, traffic_of
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario

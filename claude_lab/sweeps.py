@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from claude_lab import grids, intervals
-from claude_lab.engine import METRICS
 from claude_lab.intervals import Interval
+from claude_lab.metrics import METRICS
 from claude_lab.model import Floats, traffic_of
 from claude_lab.race import Goal
 from claude_lab.recommendation import Recommendation, recommend
@@ -46,7 +46,7 @@ def policies_of(policy: RetryPolicy, axes: Mapping[str, Sequence[Any]]) -> list[
 
 @dataclass(slots=True)
 class Sweep:
-    """The result: `metrics` has the shape (settings, seeds, `engine.METRICS`); settings run through `axes` in order."""
+    """The result: `metrics` has the shape (settings, seeds, `metrics.METRICS`); settings run through `axes` in order."""
 
     scenario: Scenario
     axes: dict[str, list[Any]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from claude_lab import intervals, model
-from claude_lab.engine import METRICS
+from claude_lab.metrics import METRICS
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
 

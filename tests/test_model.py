@@ -7,7 +7,8 @@ import pytest
 from cases import case
 
 from claude_lab import faults, model
-from claude_lab.engine import METRICS, OUTCOMES
+from claude_lab.engine import OUTCOMES
+from claude_lab.metrics import METRICS
 from claude_lab.retry import Budget, Pacer, RetryPolicy
 from claude_lab.scenario import Limits, Outage, Scenario
 from claude_lab.traffic import Traffic
