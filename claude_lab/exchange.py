@@ -38,7 +38,7 @@ def expect(holds: object, evidence: str) -> None:
 
 def equal(actual: object, wanted: object, what: str) -> None:
     """Raise Broken unless two values are equal."""
-    expect(actual == wanted, f"{what} is {actual!r}, not {wanted!r}")
+    expect(actual == wanted, f"{what}: {actual!r} instead of {wanted!r}")
 
 
 @dataclass(frozen=True, slots=True)

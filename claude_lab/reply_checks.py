@@ -207,7 +207,9 @@ def citations_stream_as_deltas(api: Api) -> None:
 @rule(CITING)
 def citations_point_into_the_document(api: Api) -> None:
     """A citation's text is what stands between its character indexes."""
-    for delta in api.stream(messages=CITED).deltas("citations_delta"):
+    deltas = api.stream(messages=CITED).deltas("citations_delta")
+    expect(deltas, "no citation came")
+    for delta in deltas:
         cited = delta["citation"]
         expected = SOURCE_TEXT[cited["start_char_index"] : cited["end_char_index"]]
         equal(cited["cited_text"], expected, "cited_text")
