@@ -46,7 +46,7 @@ def policies_of(policy: RetryPolicy, axes: Mapping[str, Sequence[Any]]) -> list[
 
 @dataclass(slots=True)
 class Sweep:
-    """The result: `metrics` has the shape (settings, seeds, `metrics.METRICS`); settings run through `axes` in order."""
+    """The result: `metrics` has the shape (settings, seeds, `METRICS`); settings run through `axes` in order."""
 
     scenario: Scenario
     axes: dict[str, list[Any]]

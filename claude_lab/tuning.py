@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from claude_lab.engine import METRICS
 from claude_lab.jitter import JITTERS
+from claude_lab.metrics import METRICS
 from claude_lab.model import batch
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
