@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from jupyterlab_page import Jupyter, Page, browser  # noqa: E402
+from e2e.jupyterlab_page import Jupyter, Page, browser  # noqa: E402
 
 SETUP = """
 import asyncio, time

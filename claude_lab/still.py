@@ -33,9 +33,9 @@ def tokens(trace: Trace) -> int:
 
 
 def rate(trace: Trace) -> float | None:
-    """Return tokens per second from the first delta to the last, or None for fewer than two deltas."""
+    """Return tokens per second from the first delta to the last, or None when they came at once."""
     seconds = sum(trace.gaps)
-    return tokens(trace) / seconds if seconds > 0 else None
+    return tokens(trace) / seconds if seconds > 0.05 else None
 
 
 def count(number: int, noun: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyterlab_page import Jupyter, Page, browser
+
+from e2e.jupyterlab_page import Jupyter, Page, browser
 
 HERE = Path(__file__).parent
 AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"

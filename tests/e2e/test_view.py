@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jupyterlab_page import Jupyter, Page
+
+from e2e.jupyterlab_page import Jupyter, Page
 
 SETUP = "from streams import Stream"
 TEXT = ".cl-live .cl-text[role=region]"
