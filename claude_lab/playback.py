@@ -225,7 +225,9 @@ def whole(reply: Reply, wait: float, fault: faults.Fault | None) -> Playback:
     if not isinstance(fault, faults.Break):
         return Playback([data], [wait])
     one = [Frame(data), Frame(b"")]
-    return bend(Playback([data, b""], [wait, 0.0]), one, replace(fault, at=WHOLE.get(fault.at, fault.at)))
+    at = WHOLE.get(fault.at, fault.at)
+    inside = replace(fault, at=at) if at in fault.PLACES else fault
+    return bend(Playback([data, b""], [wait, 0.0]), one, inside)
 
 
 WHOLE = {"between events": "inside an event", "after message_delta": "inside an event"}

@@ -1,0 +1,112 @@
+"""The player: whatever the plan, nothing dies on the portal, and the journal tells the end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import httpx
+import pytest
+
+from claude_lab import answers, background, faults
+from claude_lab.fake import FakeClaude
+from claude_lab.faults import Break
+from claude_lab.pacing import Pace
+from claude_lab.replies import REFUSAL
+from claude_lab.scenario import Scenario
+
+HEADERS = {"authorization": "Bearer lab", "anthropic-version": "2026-10-21"}
+ASK: dict[str, Any] = {
+    "model": "claude-opus-4-6",
+    "max_tokens": 60,
+    "messages": [{"role": "user", "content": "Why is the sky blue?"}],
+}
+SHORT = httpx.Timeout(5, read=0.1)
+QUICK: dict[str, dict[str, Any]] = {"Stall": {"seconds": 0.01}, "Trickle": {"gap": 0.0001, "size_bytes": 500}}
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeClaude]:
+    """One fake; afterwards nothing has died on the portal."""
+    before = len(background.portal().failures)
+    with FakeClaude(Scenario(pace="instant")) as fake:
+        yield fake
+    assert background.portal().failures[before:] == []
+
+
+def settled(fake: FakeClaude) -> None:
+    """Wait, briefly, until no answer is under way."""
+    for _ in range(200):
+        if not fake.journal.open:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"still open: {[str(entry) for entry in fake.journal if entry.ended == 'open']}")
+
+
+def breaks() -> list[Break]:
+    """Every kind of break at every place, quick ones."""
+    kinds = {name: kind for name, kind in faults.kinds(Break).items() if name != "Insert"}
+    return [kind(at=at, **QUICK.get(name, {})) for name, kind in kinds.items() for at in kind.PLACES]
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_every_break_ends_in_an_answer_or_an_error(fake: FakeClaude, stream: bool) -> None:
+    """Each break at each place, streamed and whole: an answer or a transport error, and all is closed."""
+    with httpx.Client(base_url=fake.url, headers=HEADERS, timeout=SHORT) as api:
+        for fault in breaks():
+            fake.put(Scenario(faults=[fault], pace="instant"))
+            with contextlib.suppress(httpx.TransportError):
+                assert api.post("/v1/messages", json={**ASK, "stream": stream}).status_code == 200, fault
+            settled(fake)
+            assert fake.journal[-1].fault == str(fault)
+
+
+@pytest.mark.parametrize("end", faults.ENDS)
+def test_raw_steps_end_as_they_say(fake: FakeClaude, end: str) -> None:
+    """A raw step ends complete, closed, reset or never."""
+    raised = {"complete": None, "fin": httpx.RemoteProtocolError, "rst": httpx.ReadError, "hang": httpx.ReadTimeout}[
+        end
+    ]
+    fake.put(Scenario(faults=[faults.Raw(chunks=(b"half",), end=end)]))
+    if raised is None:
+        answer = httpx.post(f"{fake.url}/v1/messages", json=ASK, headers=HEADERS)
+        assert answer.content == b"half"
+    else:
+        with pytest.raises(raised):
+            httpx.post(f"{fake.url}/v1/messages", json=ASK, headers=HEADERS, timeout=SHORT)
+    settled(fake)
+
+
+PROMPTS = ["streaming", "retry", "nginx", "sky", "hello", "token", "cache", "resume", "else", REFUSAL]
+
+
+def test_the_strict_sdk_reads_every_answer(fake: FakeClaude) -> None:
+    """Every built-in answer, padded, with thinking, through the SDK's strictest validation, whole and streamed."""
+    fake.put(Scenario(pace="instant", padding=True))
+    assert len(PROMPTS) >= len(answers.KEYWORDS) + 2
+    with anthropic.Anthropic(base_url=fake.url, api_key="x", _strict_response_validation=True) as sdk:
+        for prompt in PROMPTS:
+            body = {"model": "claude-haiku-5-5", "max_tokens": 900, "messages": [{"role": "user", "content": prompt}]}
+            with sdk.messages.stream(**body) as stream:
+                streamed = stream.get_final_message()
+            whole = sdk.messages.create(**body)
+            assert [(block.type, getattr(block, "text", "")) for block in streamed.content] == [
+                (block.type, getattr(block, "text", "")) for block in whole.content
+            ]
+            assert streamed.stop_reason == whole.stop_reason
+
+
+def test_stopping_the_fake_ends_its_answers() -> None:
+    """An answer under way when the fake stops is cut, the journal says so, and the stop is quick."""
+    with FakeClaude(Scenario(pace=Pace(0.0, 5.0))) as fake:
+        with httpx.stream("POST", f"{fake.url}/v1/messages", json={**ASK, "stream": True}, headers=HEADERS) as answer:
+            next(answer.iter_raw())
+            began = time.monotonic()
+            fake.stop()
+
+    assert time.monotonic() - began < 3
+    assert fake.journal.open == 0
+    assert fake.journal[0].ended in ("stopped", "client left")
