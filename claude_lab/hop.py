@@ -95,7 +95,9 @@ class Downstream(asyncio.Protocol):
     def finished(self, *, stays: bool) -> None:
         """The answer is over: take the next request, or close."""
         self.exchange = None
-        if stays:
+        if self.gone:
+            self.abandon()
+        elif stays:
             self._next_request()
         else:
             self.transport.close()
@@ -107,12 +109,13 @@ class Downstream(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The client has left: tell the upstream at once, or at the next write where the rule ignores that."""
         self.gone = True
-        self.proxy.connections.discard(self)
-        if self.exchange is not None and not self.exchange.release.rule.ignore_client_abort:
+        if self.exchange is None or not self.exchange.release.rule.ignore_client_abort:
             self.abandon()
 
     def abandon(self) -> None:
-        """Give the exchange up."""
+        """Give the exchange up, and forget a client that has left."""
+        if self.gone:
+            self.proxy.connections.discard(self)
         exchange, self.exchange = self.exchange, None
         if self._opening is not None:
             self._opening.cancel()
