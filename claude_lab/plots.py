@@ -66,7 +66,7 @@ def staircase(traces: Mapping[str, Trace], *, title: str = "", together: bool = 
         color = PAIR[row % len(PAIR)]
         axes = grid[0 if together else row]
         draw_stairs(axes, trace, color=color, end=end)
-        name_stairs(axes, trace, label=label, color=color, end=end if together else None)
+        name_stairs(axes, trace, label=label, color=color, place=(end, row) if together else None)
     grid[-1].set_xlabel("seconds")
     grid[-1].set_xlim(0, end * (1.18 if together else 1.01))
     if title:
@@ -83,14 +83,16 @@ def draw_stairs(axes: Axes, trace: Trace, *, color: str, end: float) -> None:
     axes.set_ylabel("characters", size=8)
 
 
-def name_stairs(axes: Axes, trace: Trace, *, label: str, color: str, end: float | None) -> None:
-    """Write the label: above the frame, or, when frames are shared, at the `end` of the staircase."""
+def name_stairs(axes: Axes, trace: Trace, *, label: str, color: str, place: tuple[float, int] | None) -> None:
+    """Write the label: above the frame, or, when frames are shared, at the staircase's end, in the row of `place`."""
     first = "no token" if trace.ttft is None else f"first token {trace.ttft:.2f} s"
-    if end is None:
+    if place is None:
         axes.set_title(f"{label}: {first}", loc="left", size=9, color=color)
-    else:
-        place = end, len(trace.text)
-        axes.annotate(label, place, (4, -3), textcoords="offset points", color=color, annotation_clip=False)
+        return
+    end, row = place
+    below = -3 - 13 * row  # staircases of one answer end at one height
+    at = end, len(trace.text)
+    axes.annotate(label, at, (4, below), textcoords="offset points", color=color, annotation_clip=False)
 
 
 def stairs(trace: Trace) -> tuple[list[float], list[int]]:
