@@ -104,11 +104,18 @@ class FakeClaude:
             entry.status, entry.request_id = response.status, response.headers.get("request-id")
             entry.fault = str(response.fault) if response.fault is not None else None
             entry.retry_after = seconds_told(response)
-            ended = await play(response.played, connection, response.status, response.lines())
             entry.text_sent = any(b'"text_delta"' in chunk for chunk in response.played.chunks)
+
+            def closing() -> None:
+                entry.ended, entry.ended_at = response.outcome(response.played.end), clock.now()
+                entry.sent_bytes = sum(map(len, response.played.chunks))
+
+            ended = await play(response.played, connection, response.status, response.lines(), closing=closing)
             entry.ended = response.outcome(ended)
         finally:
-            entry.sent_bytes, entry.ended_at = connection.sent_bytes, clock.now()
+            entry.sent_bytes = connection.sent_bytes
+            if entry.ended_at is None or entry.ended == "client left":
+                entry.ended_at = clock.now()
             if entry.ended == "open":
                 entry.ended = "stopped"
 

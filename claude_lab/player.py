@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from claude_lab import clock
 from claude_lab.background import TRANSPORT
@@ -40,7 +40,7 @@ class Connection:
         self.sent_bytes = 0
         self.sized = False
 
-    async def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    async def head(self, status: int, headers: Headers) -> None:
         """Send the status and the headers."""
         self.sized = any(name == b"content-length" for name, _ in headers)
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
@@ -87,7 +87,12 @@ class Connection:
         self.transport.abort()
 
 
-async def steps(played: Playback, connection: Connection, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+
+async def steps(
+    played: Playback, connection: Connection, status: int, headers: Headers, closing: Callable[[], None]
+) -> None:
     """Send the chunks, each when it is due; what is due at the same time leaves in one write."""
     due = clock.now()
     waiting: list[bytes] = []
@@ -95,7 +100,7 @@ async def steps(played: Playback, connection: Connection, status: int, headers: 
     for data, wait in zip(played.chunks, played.waits, strict=True):
         if wait > 0:
             if waiting:
-                begun = begun or await opened(played, connection, status, headers)
+                begun = begun or await opened(connection, status, headers)
                 await connection.body(b"".join(waiting))
                 waiting = []
             due += wait
@@ -103,8 +108,10 @@ async def steps(played: Playback, connection: Connection, status: int, headers: 
                 await clock.sleep(left)
         waiting.append(data)
     if played.head and not begun:
-        await opened(played, connection, status, headers)
+        await opened(connection, status, headers)
     rest = b"".join(waiting)
+    if played.end != "hang":
+        closing()
     if played.end == "complete":
         await connection.body(rest, more=False)
     else:
@@ -113,15 +120,25 @@ async def steps(played: Playback, connection: Connection, status: int, headers: 
         await connection.end(played.end)
 
 
-async def opened(played: Playback, connection: Connection, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
+async def opened(connection: Connection, status: int, headers: Headers) -> bool:
     """Send the head; return True."""
     await connection.head(status, headers)
     return True
 
 
-async def play(played: Playback, connection: Connection, status: int, headers: list[tuple[bytes, bytes]]) -> str:
-    """Play it all; return how it ended: as planned ("complete", "fin", "rst", "hang"), or "client left"."""
-    work = steps(played, connection, status, headers)
+async def play(
+    played: Playback,
+    connection: Connection,
+    status: int,
+    headers: Headers,
+    *,
+    closing: Callable[[], None] = lambda: None,
+) -> str:
+    """Play it all; return how it ended: as planned ("complete", "fin", "rst", "hang"), or "client left".
+
+    `closing` is called before the last bytes leave: what it notes can be read as soon as the client has them.
+    """
+    work = steps(played, connection, status, headers, closing)
     if not any(played.waits) and played.end != "hang":
         await work
         return played.end

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_lab import faults, presets
+from claude_lab import faults, presets, tokens
 from claude_lab.limits import Limits
 from claude_lab.pacing import PROFILES, Pace
 from claude_lab.replies import Voice
@@ -189,3 +189,18 @@ def test_a_longer_prompt_waits_longer() -> None:
     pace = Pace(ttft=1, ttft_spread=0, prefill=0.5)
 
     assert pace.first(0.5, 4_000) - pace.first(0.5, 0) == pytest.approx(2.0)
+
+
+def test_what_the_cache_remembers_is_not_waited_for() -> None:
+    """The second request with a long marked prefix has its first delta sooner, and is not charged for what it read."""
+    marked = {"type": "text", "text": "A long manual. " * 2_000, "cache_control": {"type": "ephemeral"}}
+    body = {**BODY, "system": [marked]}
+    limits = Limits(requests=None, input_tokens=20_000, output_tokens=None)
+    world = Scenario(pace=Pace(ttft=1, ttft_spread=0, prefill=0.5), limits=limits).world()
+    size = tokens.count_request(body)
+    first, second = (world.admit(0.0, Request(model="claude-opus-4-6", input_tokens=size, body=body)) for _ in "ab")
+
+    assert first.ttft - second.ttft > 2
+    assert first.levels is not None
+    assert second.levels is not None
+    assert first.levels[1][1] - second.levels[1][1] < 50
