@@ -27,12 +27,12 @@ log = logging.getLogger("claude_lab.retry")
 
 
 def log_attempt(attempt: Attempt) -> None:
-    """Log a failed attempt: a warning when it is the last, information when another follows."""
+    """Log a failed attempt, as information: whoever must know of the last one gets its error."""
     if attempt.failure is None:
         return
     kind, number = attempt.failure.kind, attempt.number
     if attempt.wait is None:
-        log.warning("attempt %d failed (%s), giving up: %s", number, kind, attempt.gave_up)
+        log.info("attempt %d failed (%s), giving up: %s", number, kind, attempt.gave_up)
     else:
         log.info("attempt %d failed (%s), next in %.3f s", number, kind, attempt.wait)
 

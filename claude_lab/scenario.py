@@ -174,7 +174,9 @@ class Scenario:
         limits, assumed = estimates.limits_of(source)
         rpm = load * (limits.requests or 50)
         assumed.append(f"calls come in groups, {rpm:g} a minute")
-        return cls(limits=limits, traffic=Traffic(shape="bursty", rpm=rpm, **traffic), assumed=tuple(assumed))
+        # Ten minutes at least: a full bucket alone would carry a shorter day.
+        asked = Traffic(shape="bursty", rpm=rpm, **{"requests": max(400, round(10 * rpm)), **traffic})
+        return cls(limits=limits, traffic=asked, assumed=tuple(assumed))
 
     @classmethod
     def from_trace(cls, runs: Iterable[Any], *, limits: Limits | None = None, **traffic: Any) -> Scenario:
