@@ -47,13 +47,8 @@ TYPE_OF = {
 """The error type that a body with each HTTP status names."""
 
 STOP_REASONS = (
-    "end_turn",
-    "max_tokens",
-    "stop_sequence",
-    "tool_use",
-    "pause_turn",
-    "refusal",
-    "model_context_window_exceeded",
+    *("end_turn", "max_tokens", "stop_sequence", "tool_use"),
+    *("pause_turn", "refusal", "model_context_window_exceeded"),
 )
 
 
