@@ -50,10 +50,10 @@ class Pattern:
 
 def pattern(seen: Observation) -> Pattern:
     """Name the shape of one observation of a probe with its own gap between events."""
-    if not seen.arrivals:
-        return Pattern("nothing")
     plan = seen.question.plan
-    gap = plan.every * plan.group if plan else typical_gap(seen)
+    if not seen.arrivals or plan is None:
+        return Pattern("nothing")
+    gap = plan.every * plan.group
     holds = sorted(seen.holds)
     share = sum(hold < HELD * gap for hold in holds) / len(holds)
     bursts = together(seen.reads, within=0.25 * gap)
@@ -78,9 +78,8 @@ def held(seen: Observation, gap: float, bursts: list[Read], share: float) -> Pat
         return Pattern("end", longest, len(bursts), share)
     if statistics.median(seen.holds) < 1.5 * gap and len(bursts) >= 0.8 * len(seen.arrivals):
         return Pattern("late", gap, len(bursts), share)
-    between = [b.seen - a.seen for a, b in itertools.pairwise(bursts[:-1])]
-    if len(between) >= 2 and statistics.pstdev(between) < 0.15 * statistics.mean(between):
-        return Pattern("clumps", statistics.mean(between), len(bursts), share)
+    if every := constant_time([read.seen for read in bursts[:-1]]):
+        return Pattern("clumps", every, len(bursts), share)
     return Pattern("unclear", longest, len(bursts), share)
 
 
@@ -124,7 +123,10 @@ def constant(offsets: list[int]) -> int | None:
     return step if times >= 2 and fitting >= 0.8 * len(steps) else None
 
 
-def typical_gap(seen: Observation) -> float:
-    """Return the median gap between reads, for a stream that does not tell its own."""
-    gaps = [b.seen - a.seen for a, b in zip(seen.reads, seen.reads[1:], strict=False)]
-    return statistics.median(gaps) if gaps else 0.0
+def constant_time(moments: list[float]) -> float | None:
+    """Return the seconds between bursts if four of five intervals are within a sixth of their median, or None."""
+    between = [b - a for a, b in itertools.pairwise(moments)]
+    if len(between) < 2:
+        return None
+    middle = statistics.median(between)
+    return middle if sum(abs(gap - middle) < middle / 6 for gap in between) >= 0.8 * len(between) else None

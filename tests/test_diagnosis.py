@@ -175,13 +175,20 @@ def test_a_real_chain_of_two_hops_is_bisected(live: dict[str, Report]) -> None:
 
 
 def test_clean_and_clumped_chains_are_told_apart_live(live: dict[str, Report]) -> None:
-    """The report can be read by people and by programs."""
+    """On a machine too busy to tell, the clumps may be left open; they are never called something else."""
     clean, clumped = live["clean"], live["clumped"]
 
     assert (clean.verdict, clean.findings) == ("streams", ())
-    assert (clumped.verdict, clumped.findings[0].cause) == ("held", Cause.CLUMPS)
-    assert json.loads(json.dumps(clumped.as_dict()))["findings"][0]["cause"] == "clumps"
-    assert "http-no-delay" in str(clumped)
+    assert (clumped.verdict, clumped.findings[0].cause) in (("held", Cause.CLUMPS), ("cannot tell", Cause.UNKNOWN))
+
+
+def test_a_report_is_text_and_data(live: dict[str, Report]) -> None:
+    """For people: a line for each finding, its fix, each probe. For programs: the same as JSON."""
+    report = live["two hops"]
+    (finding,) = json.loads(json.dumps(report.as_dict()))["findings"]
+
+    assert (finding["cause"], finding["fix"] in str(report)) == ("deaf_pipe", True)
+    assert "response head, no header" in str(report)
 
 
 def test_the_longest_silence_gives_the_heartbeat(live: dict[str, Report]) -> None:
