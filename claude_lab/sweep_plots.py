@@ -119,7 +119,8 @@ def raster(times: Sequence[Sequence[float]], served: Sequence[bool], *, outage: 
     if outage:
         axes.axvspan(0, outage, color="#8a8f98", alpha=0.2, linewidth=0)
     axes.set(xlabel="seconds", ylabel="call", title=title)
-    axes.legend(loc="upper right", markerscale=4, frameon=False)
+    if axes.lines:
+        axes.legend(loc="upper right", markerscale=4, frameon=False)
     return figure
 
 
@@ -146,8 +147,8 @@ def pulse(
     """Draw attempts in each second, one frame a policy, with the line of what the limits let through."""
     figure, grid = new_figure(len(load), height=0.6 + 1.5 * len(load))
     for index, (axes, (label, own)) in enumerate(zip(grid, load.items(), strict=True)):
-        last = max((second for second, count in enumerate(own) if count), default=0) + 2
-        axes.bar(range(last), list(own)[:last], width=1.0, align="edge", color=PAIR[index % len(PAIR)])
+        counts = list(own)[: max((second for second, count in enumerate(own) if count), default=0) + 1]
+        axes.bar(range(len(counts)), counts, width=1.0, align="edge", color=PAIR[index % len(PAIR)])
         axes.set_title(label, loc="left", size=9, color=PAIR[index % len(PAIR)])
         axes.set_ylabel("attempts / s", size=8)
         if capacity:
