@@ -29,6 +29,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP lab.example 127.0.0.1",
 ]
 KERNEL_IDLE = """() => {
     const panel = window.jupyterapp?.shell.currentWidget;
@@ -62,6 +63,7 @@ class Jupyter:
             "ServerApp.root_dir": self.work,
             "IdentityProvider.token": self.token,
             "ServerApp.open_browser": False,
+            "ServerApp.allow_remote_access": True,
             "LabApp.expose_app_in_browser": True,
             "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         }
