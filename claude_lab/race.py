@@ -17,6 +17,8 @@ from claude_lab.scenario import Scenario
 
 ROUNDS = (3, 8, 28, 78)
 """Days added in each round of the race."""
+CLEARLY = 10
+"""Settings that surely meet the goal before one that is surely dearer than all of them leaves the race."""
 FRESH = 117
 """Days, not seen in the race, on which the winner is measured."""
 FRESH_FROM = 1_000_000
@@ -84,14 +86,22 @@ class Race:
             patience=self.goal.p95_ttft)
 
     def run(self, policies: list[RetryPolicy]) -> list[Measured]:
-        """Return the settings that no round could exclude, the best first; if all fall, the last to fall."""
+        """Return the settings that no round could exclude, the best first; if all fall, the last to fall.
+
+        A setting leaves when it surely misses the goal, or is surely dearer than enough others that surely meet it.
+        """
         left, seen, start = policies, np.empty((len(policies), 0, len(METRICS))), 0
         for added in ROUNDS:
             seen = np.concatenate([seen, self.days(left, range(start, start + added))], axis=1)
             start += added
-            _, success, high = intervals.estimate(seen[:, :, METRICS.index("success")])
-            most_in_time = intervals.estimate(seen[:, :, METRICS.index("in_time")])[2]
-            alive = (high >= self.goal.success) & (most_in_time >= IN_TIME)
+            names = ("success", "in_time", COST)
+            (low, success, high), (least, _, most), (cheap, _, dear) = (
+                intervals.estimate(seen[:, :, METRICS.index(name)]) for name in names
+            )
+            alive = (high >= self.goal.success) & (most >= IN_TIME)
+            sure = np.sort(dear[(low >= self.goal.success) & (least >= IN_TIME)])
+            if len(sure) >= CLEARLY:
+                alive &= cheap <= sure[CLEARLY - 1]
             if not alive.any():
                 top = np.argsort(-success)[:5]
                 return [Measured.of(left[place], seen[place]) for place in top]

@@ -30,12 +30,14 @@ def heatmap(
     y: tuple[str, Sequence[Any]],
     name: str,
     goal: float | None = None,
+    lower: bool = False,
     bounds: tuple[Table, Table] | None = None,
     title: str = "",
 ) -> Figure:
     """Draw a metric over two axes, each a (name, values); cells that meet a `goal` are outlined.
 
-    Cells whose `bounds` (low, high) lie on both sides of the goal are hatched: more days would have to decide.
+    With `lower` a cell meets it from below. Cells whose `bounds` (low, high) lie on both sides of the goal are
+    hatched: more days would have to decide.
     """
     from matplotlib.patches import Rectangle  # matplotlib takes half a second
 
@@ -47,6 +49,7 @@ def heatmap(
     axes.set_yticks(range(len(y[1])), [str(each) for each in y[1]])
     axes.set(xlabel=x[0], ylabel=y[0], title=title or name)
     figure.colorbar(image, ax=axes, label=name)
+    met = np.zeros(values.shape, dtype=bool) if goal is None else values <= goal if lower else values >= goal
     for row, column in np.ndindex(*values.shape):
         middle = "-" if not math.isfinite(values[row, column]) else f"{values[row, column]:.3g}"
         dark = middle != "-" and float(np.asarray(image.norm(values[row, column]))) < 0.6
@@ -56,8 +59,8 @@ def heatmap(
         corner, size = (column - 0.5, row - 0.5), 1
         if bounds is not None and bounds[0][row, column] < goal <= bounds[1][row, column]:
             axes.add_patch(Rectangle(corner, size, size, fill=False, hatch="///", edgecolor="white", linewidth=0))
-        if values[row, column] >= goal:
-            outline(axes, values >= goal, row, column)
+        if met[row, column]:
+            outline(axes, met, row, column)
     return figure
 
 

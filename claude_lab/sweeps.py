@@ -24,6 +24,8 @@ from claude_lab.scenario import Scenario
 if TYPE_CHECKING:
     import pandas as pd
 
+HIGHER = ("success", "in_time", "goodput")
+"""The metrics of which more is better."""
 SHOWN = ("success", "p50_ttft", "p95_ttft", "attempts_per_success")
 
 
@@ -121,8 +123,16 @@ class Sweep:
         from claude_lab import sweep_plots  # matplotlib takes half a second
 
         low, value, high = (self.table(bound, x=x, y=y, **at) for bound in self.estimate(metric))
-        axes = {"x": (x, self.axes[x]), "y": (y, self.axes[y])}
-        return sweep_plots.heatmap(value, **axes, name=metric, goal=goal, bounds=(low, high), title=self._title(metric))
+        return sweep_plots.heatmap(
+            value,
+            x=(x, self.axes[x]),
+            y=(y, self.axes[y]),
+            name=metric,
+            goal=goal,
+            lower=metric not in HIGHER,
+            bounds=(low, high),
+            title=self._title(metric),
+        )
 
     def pareto(self, **options: Any) -> Any:
         """Return the figure of cost against wait, every setting a point."""
@@ -134,6 +144,10 @@ class Sweep:
     def _title(self, metric: str) -> str:
         traffic = traffic_of(self.scenario)
         return f"{metric}, {traffic.shape} traffic, {len(self.seeds)} days of {traffic.requests} calls"
+
+    def wasted(self, dollars_per_million: float) -> Floats:
+        """Return what broken answers cost in dollars a day, per setting, at one price for all tokens."""
+        return self.estimate("wasted_tokens")[1] * dollars_per_million / 1e6
 
     def best(self, count: int = 5) -> list[int]:
         """Return the places of the settings with the most success, the cheaper first among equals."""

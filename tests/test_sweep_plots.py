@@ -95,3 +95,12 @@ def test_the_pulse_has_a_frame_a_policy_and_the_line_of_capacity():
 def test_nothing_is_drawn_as_nothing(draw):
     """An empty day is no error."""
     assert draw().axes
+
+
+def test_a_wait_meets_its_goal_from_below():
+    """Of a cost or a wait less is better: the contour lies on the other side."""
+    table = np.array([[1.0, 9.0]])
+
+    axes = sweep_plots.heatmap(table, x=("x", [0, 1]), y=("y", [0]), name="p95", goal=5, lower=True).axes[0]
+
+    assert sorted(min(line.get_xdata()) for line in axes.lines) == [-0.5, -0.5, -0.5, 0.5]
