@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from claude_lab.program import MAIN, Build, NginxError, Program, find, free_port, none_installed
+from claude_lab.program import Build, NginxError, Program, find, free_port, none_installed
 from claude_lab.rule import Rule
 
 __all__ = ["Build", "Nginx", "NginxError", "Program", "certificate", "find", "free_port", "location"]
@@ -97,30 +97,30 @@ class Nginx:
 
     def start(self) -> Self:
         """Start it; a port taken in the meantime is tried again with another."""
+        files = {}
+        if self.rule.tls:
+            self._authority, files["cert.pem"] = certificate()
         for last in (False, False, True):
             port = self._port or free_port()
-            program = Program("", port=port, build=self.build)
-            (program.prefix / "nginx.conf").write_text(MAIN.format(http=self._server(program), log="error"))
             try:
-                self._program = program.start()
+                self._program = Program(self._server(port), port=port, build=self.build, files=files).start()
                 return self
             except NginxError as error:
                 if last or self._port or "in use" not in str(error):
                     raise
         raise AssertionError("unreachable")
 
-    def _server(self, program: Program) -> str:
+    def _server(self, port: int) -> str:
         rule, words = self.rule, ""
         old = self.build.version < NEEDS_HTTP2_DIRECTIVE
-        extra = [f"ssl_buffer_size {rule.record_size};"] if rule.tls else []
+        extra = []
         if rule.tls:
             words = " ssl http2" if rule.http2 and old else " ssl"
-            self._authority, chain = certificate()
-            (program.prefix / "cert.pem").write_bytes(chain)
-            extra += ["ssl_certificate cert.pem;", "ssl_certificate_key cert.pem;"]
+            keys = ["ssl_certificate cert.pem;", "ssl_certificate_key cert.pem;"]
+            extra = [f"ssl_buffer_size {rule.record_size};", *keys]
         if rule.http2 and not old:
             extra.append("http2 on;")
-        lines = [f"listen 127.0.0.1:{program.port}{words};", *extra, location(rule, self.upstream + "/")]
+        lines = [f"listen 127.0.0.1:{port}{words};", *extra, location(rule, self.upstream + "/")]
         return "server {\n" + "\n".join(lines) + "\n}"
 
     def stop(self) -> None:

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,7 @@ MAIN = """\
 daemon off;
 master_process off;
 pid nginx.pid;
-error_log error.log {log};
+error_log error.log error;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
@@ -78,22 +79,27 @@ def find() -> Build | None:
 
 
 class Program:
-    """A running nginx with the text of an `http` block; a context manager.
+    """A running nginx with the text of an `http` block, and the files it names beside it; a context manager.
 
     Raises NginxError when there is none, when `nginx -t` refuses the configuration (with its own words), or when it
     does not listen within `patience` seconds on the port given.
     """
 
     def __init__(
-        self, http: str, *, port: int, build: Build | None = None, log: str = "error", patience: float = 5.0
+        self,
+        http: str,
+        *,
+        port: int,
+        build: Build | None = None,
+        files: Mapping[str, bytes] | None = None,
+        patience: float = 5.0,
     ) -> None:
         self.build = build or find() or none_installed()
         self.port = port
-        self.prefix = Path(tempfile.mkdtemp(prefix="claude-lab-nginx-"))
+        self.prefix = Path()
+        self._files = {"nginx.conf": MAIN.format(http=http).encode(), **(files or {})}
         self._patience = patience
         self._keeper: subprocess.Popen[bytes] | None = None
-        (self.prefix / "temp").mkdir()
-        (self.prefix / "nginx.conf").write_text(MAIN.format(http=http, log=log))
 
     @property
     def command(self) -> list[str]:
@@ -103,7 +109,7 @@ class Program:
     @property
     def conf(self) -> str:
         """The configuration it runs with."""
-        return (self.prefix / "nginx.conf").read_text()
+        return self._files["nginx.conf"].decode()
 
     @property
     def log(self) -> str:
@@ -122,7 +128,11 @@ class Program:
 
     def start(self) -> Self:
         """Check the configuration, start, and return once it listens."""
+        self.prefix = Path(tempfile.mkdtemp(prefix="claude-lab-nginx-"))
         try:
+            (self.prefix / "temp").mkdir()
+            for name, data in self._files.items():
+                (self.prefix / name).write_bytes(data)
             self._check()
             keeper = ["/bin/sh", "-c", KEEPER, "nginx", str(self.prefix), *self.command]
             self._keeper = subprocess.Popen(
@@ -163,7 +173,8 @@ class Program:
                 with contextlib.suppress(OSError):
                     os.killpg(keeper.pid, signal.SIGKILL)
                 keeper.wait(timeout=3)
-        shutil.rmtree(self.prefix, ignore_errors=True)
+        if self.prefix != Path():
+            shutil.rmtree(self.prefix, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self.start()

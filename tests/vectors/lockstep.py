@@ -184,12 +184,9 @@ class Lockstep:
         self.upstream = socket.create_server(("127.0.0.1", 0))
         self.upstream.settimeout(5)
         self.ports = [free_port() for _ in range(3)]
-        self.program = Program("", port=self.ports[0], build=build)
         authority, chain = certificate()
-        (self.program.prefix / "cert.pem").write_bytes(chain)
         self.context = ssl.create_default_context(cadata=authority.decode())
-        conf = self.program.prefix / "nginx.conf"
-        conf.write_text(conf.read_text().replace("\n\n}", f"\n{self._http()}\n}}"))
+        self.program = Program(self._http(), port=self.ports[0], build=build, files={"cert.pem": chain})
 
     def _http(self) -> str:
         to = f"proxy_pass http://127.0.0.1:{self.upstream.getsockname()[1]};"
