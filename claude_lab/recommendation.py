@@ -124,9 +124,8 @@ class Recommendation:
 
         names = "cost", "p95_ttft", "success"
         columns = (np.array([getattr(each, name).value for each in self.candidates]) for name in names)
-        best, chosen = self.winner, None
-        if best is not None:
-            chosen = (best.cost.value, best.p95_ttft.value, self.named(best.policy))
+        won = [each for each in self.candidates if self.winner and each.policy == self.winner.policy]
+        chosen = (won[0].cost.value, won[0].p95_ttft.value, self.named(won[0].policy)) if won else None
         return sweep_plots.pareto(*columns, chosen=chosen, title=f"The cheapest of {self.raced} settings")
 
     def __str__(self) -> str:

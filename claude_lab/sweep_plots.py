@@ -123,7 +123,7 @@ def raster(times: Sequence[Sequence[float]], served: Sequence[bool], *, outage: 
         axes.axvspan(0, outage, color="#8a8f98", alpha=0.2, linewidth=0)
     axes.set(xlabel="seconds", ylabel="call", title=title)
     if axes.lines:
-        axes.legend(loc="upper right", markerscale=4, frameon=False)
+        figure.legend(loc="outside lower center", ncols=2, markerscale=4, frameon=False)
     return figure
 
 
