@@ -1,6 +1,7 @@
 """Retries around the real SDK, against the fake, in virtual time."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -9,7 +10,7 @@ import pytest
 
 from claude_lab import clock, faults
 from claude_lab.clock import run_virtual
-from claude_lab.failure import Failure
+from claude_lab.failure import Failure, classify
 from claude_lab.fake import FakeClaude
 from claude_lab.limits import Limits
 from claude_lab.retry import RetryPolicy
@@ -31,6 +32,7 @@ ASK: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Why is the sky blue?"}],
 }
 POLICY = RetryPolicy(max_retries=4, base_delay=1, jitter="none")
+CLIENT = anthropic.Anthropic(api_key="sk-lab")
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 
 
@@ -238,3 +240,18 @@ def test_connection_errors_before_the_head_are_transient():
     assert failure_of(anthropic.APITimeoutError(request)).kind == "timeout"
     assert failure_of(anthropic.APIConnectionError(request=request)).kind == "network_error"
     assert not failure_of(anthropic.APITimeoutError(request)).mid_stream
+
+
+@pytest.mark.parametrize("line", (Path(__file__).parent / "sdk_errors.txt").read_text().splitlines())
+def test_every_status_error_is_judged_as_its_row_says(line: str):
+    """From the response, by the SDK's exception, to the verdict: each class by its own status and code."""
+    _, status, code, kind, verdict = line.split()
+    details = {} if code == "-" else {"details": {"error_code": code}}
+    response = httpx2.Response(
+        int(status), json={"error": {"message": "no", **details}}, request=httpx2.Request("POST", "http://127.0.0.1")
+    )
+
+    failure = failure_of(CLIENT._make_status_error_from_response(response))
+
+    assert (failure.kind, failure.status) == (kind, int(status))
+    assert classify(failure).retryable == (verdict == "retry")
