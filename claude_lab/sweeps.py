@@ -186,21 +186,24 @@ def sweep(
     executor: Executor | None = None,
     engine: str = "auto",
     progress: bool | None = None,
+    patience: float = 45.0,
     **axes: Any,
 ) -> Sweep:
     """Play every setting of the grid on the same days of traffic, in virtual time, on the model.
 
     Each axis is a value or several; any field of `RetryPolicy` may be one, and `policy` gives the fields that are none.
     `seeds` is a number of days or their seeds. `executor` is any `concurrent.futures.Executor`; the result does not
-    depend on it. An interrupt returns what is done. Raises ValueError for an empty grid, a grid out of reach, and for a
+    depend on it. `patience` is the wait, in seconds, that the metric `in_time` allows. An interrupt returns what is done. Raises ValueError for an empty grid, a grid out of reach, and for a
     scenario that the model does not know or that has no traffic.
     """
     given = {"max_retries": max_retries, "base_delay": base_delay, "jitter": jitter, **axes}
     listed = {name: spread(values) for name, values in given.items()}
     days = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not patience > 0:
+        raise ValueError(f"patience={patience!r} is no time; give seconds above 0.")
     if not days:
         raise ValueError(f"seeds={seeds!r} leaves no day to play; give 1 or more.")
     policies = policies_of(policy or RetryPolicy(), listed)
     options: dict[str, Any] = {"executor": executor, "engine": engine}
-    metrics = grids.run(scenario, policies, days, progress=progress, **options)
+    metrics = grids.run(scenario, policies, days, progress=progress, patience=patience, **options)
     return Sweep(scenario, listed, policies, days, metrics, options)

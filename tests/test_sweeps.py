@@ -99,7 +99,8 @@ def test_an_interrupt_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch, capsys
     ({"base_delay": [-1.0]}, "base_delay=-1.0 is not a delay"),
     ({"base_delay": [float("nan")]}, "base_delay=nan"),
     ({"jitter": "tidal"}, "jitter='tidal'"),
-    ({"patience": 3}, "'patience' is not a field of RetryPolicy"),
+    ({"color": 3}, "'color' is not a field of RetryPolicy"),
+    ({"patience": float("nan")}, "patience=nan"),
     ({"max_retries": range(1000), "base_delay": [x / 10 for x in range(1000)]}, "1,000,000 settings, more than"),
     ({"engine": "steam"}, "engine='steam'"),
 ])  # fmt: skip
