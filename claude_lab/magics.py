@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from claude_lab.lab import Lab
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+
+from claude_lab.lab import Lab
 
 OPTIONS = ("--model", "--system", "--max-tokens", "--into", "--lab")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ def run(path: Path, source: str, *options: str) -> str:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     nbformat.write(notebook, path / "lesson.ipynb")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "claude_lab.pytest_plugin", "--nbmake", *options]
-    done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=60, check=False)
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=60, check=False, env=here)
     return done.stdout
 
 
