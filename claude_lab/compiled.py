@@ -124,6 +124,8 @@ def functions() -> tuple[Any, Any]:
         "draw": jit(jitter.draw),
         "above": jit(jitter.above),
         "take": jit(engine.take),
+        "held_back": jit(engine.held_back),
+        "granted": jit(engine.granted),
         "ranked": ranked,
     }
     inner["fault_at"] = jit(rebound(engine.fault_at, u=u))

@@ -126,6 +126,26 @@ def patience(
     return OK, above(jitter, floor, fixed, spread), fixed + spread
 
 
+def held_back(now: float, client: int, turns: Numbers, setting: Numbers) -> float:
+    """Reserve a client's next turn at its pacer and return the seconds until then, 0 or less for none."""
+    due = max(turns[client], now)
+    turns[client] = due + setting[8]
+    return float(due - now - setting[9])
+
+
+def granted(rule: int, late: bool, budgeted: float, tokens: Numbers, client: int) -> int:
+    """Return the rule that ends the call after all: no wait may pass the deadline, and the budget must pay."""
+    if rule != OK:
+        return rule
+    if late:
+        return DEADLINE
+    if budgeted > 0.0:
+        if tokens[client] < 1.0:
+            return BUDGET
+        tokens[client] -= 1.0
+    return OK
+
+
 def simulate(
     arrivals: Numbers, keys: Numbers, seed: int, upstream: Numbers, policy: Numbers, clients: Numbers, results: Numbers
 ) -> None:
@@ -159,10 +179,9 @@ def simulate(
             tokens[client] = min(setting[7], tokens[client] + ratio)
             continue
         if phase == READY and step > 0.0:
-            due = max(turns[client], now)
-            turns[client] = due + step
-            if due - now - setting[9] > 0.0:
-                heappush(heap, (now + (due - now - setting[9]), order, call * 3 + DUE))
+            pause = held_back(now, client, turns, setting)
+            if pause > 0.0:
+                heappush(heap, (now + pause, order, call * 3 + DUE))
                 continue
         attempts[call] += 1
         attempt, key = attempts[call], keys[call]
@@ -189,13 +208,7 @@ def simulate(
             outcome[call] = FINAL
             continue
         rule, wait, last[call] = patience(now, seed, key, attempt, last[call], bases[kind], floor, setting)
-        if rule == OK and now + wait > arrivals[call] + setting[5]:
-            rule = DEADLINE
-        if rule == OK and budgeted[kind] > 0.0:
-            if tokens[client] < 1.0:
-                rule = BUDGET
-            else:
-                tokens[client] -= 1.0
+        rule = granted(rule, now + wait > arrivals[call] + setting[5], budgeted[kind], tokens, client)
         if rule == OK:
             heappush(heap, (now + wait, order, call * 3 + READY))
         else:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import random
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -19,7 +18,7 @@ import anthropic
 import httpx2
 
 from claude_lab.attempts import Attempts, Watch, drive, drive_blocking, log_attempt, pieces
-from claude_lab.failure import Failure, kind_of
+from claude_lab.failure import Failure, failure_of_response
 from claude_lab.retry import RetryPolicy, Share
 
 T = TypeVar("T")
@@ -45,48 +44,6 @@ class Refused(Exception):
         super().__init__(failure.kind)
         self.response = response
         self.failure = failure
-
-
-def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a response asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a date.
-
-    A date counts from the response's own `date`, so that the two machines' clocks need not agree. None for nothing,
-    for what is past, and for what cannot be read.
-    """
-    try:
-        if told := headers.get("retry-after-ms"):
-            after = float(told) / 1000
-        elif (told := headers.get("retry-after", "")).replace(".", "", 1).strip().isdigit():
-            after = float(told)
-        else:
-            gap = parsedate_to_datetime(told) - parsedate_to_datetime(headers.get("date", ""))
-            after = gap.total_seconds()
-    except (TypeError, ValueError):
-        return None
-    return after if 0 < after < float("inf") else None
-
-
-def inner(body: Any, *path: str) -> Any:
-    """Return what lies at a path of a body, or None."""
-    for name in path:
-        body = body.get(name) if isinstance(body, Mapping) else None
-    return body
-
-
-def failure_of_response(status: int, headers: Mapping[str, str], body: Any) -> Failure:
-    """Return an error response in the lab's words; `body` is its JSON, if it has any."""
-    error_type, should = inner(body, "error", "type"), headers.get("x-should-retry")
-    return Failure(
-        kind_of(status, error_type),
-        str(inner(body, "error", "message") or ""),
-        status=status,
-        error_type=error_type,
-        error_code=inner(body, "error", "details", "error_code"),
-        retry_after=retry_after_of(headers) if status >= 400 else None,
-        should_retry=None if should not in ("true", "false") else should == "true",
-        request_id=headers.get("request-id"),
-        mid_stream=status == 200,
-    )
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -193,7 +193,8 @@ def sweep(
 
     Each axis is a value or several; any field of `RetryPolicy` may be one, and `policy` gives the fields that are none.
     `seeds` is a number of days or their seeds. `executor` is any `concurrent.futures.Executor`; the result does not
-    depend on it. `patience` is the wait, in seconds, that the metric `in_time` allows. An interrupt returns what is done. Raises ValueError for an empty grid, a grid out of reach, and for a
+    depend on it. `patience` is the wait, in seconds, that the metric `in_time` allows.
+    An interrupt returns what is done. Raises ValueError for an empty grid, a grid out of reach, and for a
     scenario that the model does not know or that has no traffic.
     """
     given = {"max_retries": max_retries, "base_delay": base_delay, "jitter": jitter, **axes}

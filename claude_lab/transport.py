@@ -106,10 +106,6 @@ class Line:
         """Whether the connection is cut."""
         return self._exchange.left.is_set()
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the body past ASGI."""
-        self._exchange.pieces.put_nowait(data)
-
     def close(self) -> None:
         """Close the connection in the middle."""
         self._exchange.cut("fin")

@@ -10,7 +10,7 @@ import pytest
 
 from claude_lab import clock, faults
 from claude_lab.clock import run_virtual
-from claude_lab.failure import Failure, classify
+from claude_lab.failure import Failure, classify, retry_after_of
 from claude_lab.fake import FakeClaude
 from claude_lab.limits import Limits
 from claude_lab.retry import RetryPolicy
@@ -20,7 +20,6 @@ from claude_lab.retrying import (
     Truncated,
     call_with_retry,
     failure_of,
-    retry_after_of,
     stream_with_retry,
 )
 from claude_lab.scenario import Scenario
