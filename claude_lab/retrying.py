@@ -91,11 +91,10 @@ async def stream_with_retry(
     rand: Callable[[], float] = random.random,
     **request: Any,
 ) -> AsyncIterator[str]:
-    """Yield the text of a streamed message, piece by piece, retried only before the first.
+    """Yield the text of a streamed message, piece by piece, retried only before the first, and by this policy alone.
 
     Raises StreamInterrupted, with what came, when it breaks later; the SDK's own error when the policy gives up.
     """
-    warn_of_hidden(client.max_retries)
     call, partial = f"call-{uuid4().hex}", ""
 
     async def opened(number: int) -> AsyncGenerator[str, None]:

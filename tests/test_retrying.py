@@ -108,6 +108,19 @@ def test_a_stream_is_retried_until_its_first_text(fault: faults.Fault):
     assert [entry.attempt for entry in fake.requests] == [1, 2]
 
 
+def test_a_streams_attempts_are_the_policys_alone():
+    """The client's own retries are switched off for the stream: two retries are three requests, not nine."""
+    fake = fake_of(*[faults.Overloaded()] * 20)
+
+    async def main() -> None:
+        async for _ in stream_with_retry(client_of(fake, max_retries=2), RetryPolicy(), **ASK):
+            pass
+
+    with pytest.raises(anthropic.OverloadedError):
+        run_virtual(main())
+    assert len(fake.requests) == 3
+
+
 @pytest.mark.parametrize(("fault", "kind"), [
     (faults.StreamError(after=2), "overloaded"),
     (faults.Drop(after=2), "network_error"),
