@@ -1,0 +1,44 @@
+# `make lab` opens the lessons, `make test` tests everything; both set up what they need.
+PY ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := lab
+.PHONY: lab test check notebooks bench clean
+
+lab: .stamp-lab
+	$(BIN)/claude-lab
+
+test: .stamp-dev
+	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest tests
+	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest -p claude_lab.pytest_plugin --nbmake notebooks
+
+check: .stamp-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/clean_notebooks.py --check
+	$(BIN)/python docs/make_faults.py --check
+
+notebooks: .stamp-dev
+	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest -p claude_lab.pytest_plugin --nbmake --overwrite notebooks
+	$(BIN)/python tests/clean_notebooks.py
+
+bench: .stamp-dev
+	$(BIN)/python benchmarks/fake.py
+	$(BIN)/python benchmarks/proxy.py
+	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/view.py --quick
+
+.venv/bin/python:
+	$(PY) -m venv .venv
+
+.stamp-lab: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lab]'
+	touch $@
+
+.stamp-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'hatchling>=1.27'
+	touch .stamp-lab $@
+
+clean:
+	rm -rf .venv .stamp-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find claude_lab tests -name __pycache__ -prune -exec rm -rf {} +
