@@ -16,6 +16,7 @@ check: .stamp-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/clean_notebooks.py --check
+	$(BIN)/python docs/make_floors.py --check
 	$(BIN)/python docs/make_faults.py --check
 
 notebooks: .stamp-dev
