@@ -13,7 +13,7 @@ import numpy as np
 
 from claude_lab.model import traffic_of
 from claude_lab.plan import plan_of
-from claude_lab.race import FRESH, FRESH_FROM, Goal, Measured, Race, scaled
+from claude_lab.racing import FRESH, FRESH_FROM, Goal, Measured, Race, scaled
 from claude_lab.retry import Pacer, RetryPolicy
 from claude_lab.scenario import Scenario
 

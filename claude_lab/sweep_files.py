@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from claude_lab.limits import Limits
-from claude_lab.race import Goal
+from claude_lab.racing import Goal
 from claude_lab.recommendation import Recommendation
 from claude_lab.scenario import Outage, Scenario
 from claude_lab.sweeps import Sweep, sweep

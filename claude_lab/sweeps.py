@@ -16,7 +16,7 @@ from claude_lab import grids, intervals
 from claude_lab.intervals import Interval
 from claude_lab.metrics import METRICS
 from claude_lab.model import Floats, traffic_of
-from claude_lab.race import Goal
+from claude_lab.racing import Goal
 from claude_lab.recommendation import Recommendation, recommend
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario

@@ -1,0 +1,367 @@
+"""The command line: `claude-lab`. Without a command it opens JupyterLab on a copy of the lessons.
+
+Exit codes: 0 done, 1 something was found or failed, 2 a command that cannot be carried out; errors are one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+HERE = Path(__file__).parent
+LESSONS = "claude_lab_lessons"
+Command = Callable[..., Any]
+
+
+class Refused(click.ClickException):
+    """A command that cannot be carried out."""
+
+    exit_code = 2
+
+
+@contextlib.contextmanager
+def one_sentence() -> Iterator[None]:
+    """Say what a user can mend (a taken port, a file that is none, a wrong value) without a traceback."""
+    try:
+        yield
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise Refused(f"{error.strerror or error}{where}") from None
+    except ValueError as error:
+        told = getattr(error, "errors", None)  # pydantic's error is a paragraph
+        first = told()[0] if told is not None else None
+        raise Refused(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}." if first else str(error)) from None
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT and SIGTERM set, for as long as the block runs."""
+    stopped = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def serve_until_stopped(start: Callable[[], Any]) -> None:
+    """Start a server, say where it listens, and stop it at the first SIGINT or SIGTERM."""
+    with signals() as stopped:
+        with one_sentence():
+            server = start()
+        try:
+            click.echo(f"listening on {server.url}")
+            while not stopped.wait(0.2):  # in steps: Windows hears no Ctrl-C inside a long wait
+                pass
+        finally:
+            server.stop()
+
+
+def at(default: int) -> Callable[[Command], Command]:
+    """Add `--host` and `--port`."""
+
+    def add(command: Command) -> Command:
+        host = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+        port = click.option(
+            "--port", default=default, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
+        )
+        return host(port(command))
+
+    return add
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def put(report: Any, *, as_json: bool) -> None:
+    """Print a report as text or as JSON."""
+    click.echo(json.dumps(report, indent=2, ensure_ascii=False, default=str) if as_json else str(report))
+
+
+@click.group(invoke_without_command=True)
+@click.version_option(package_name="claude_lab")
+@click.option("--dir", "folder", default=LESSONS, show_default=True, help="Where the copy of the lessons goes.")
+@click.option("--no-browser", is_flag=True, help="Print JupyterLab's address and open no browser.")
+@click.pass_context
+def main(context: click.Context, folder: str, no_browser: bool) -> None:
+    """Break Claude streaming on a laptop before production does.
+
+    Without a command: open JupyterLab on a copy of the lessons.
+
+    \b
+    Example:
+      claude-lab
+      claude-lab stream "Why is the sky blue?"
+    """
+    if context.invoked_subcommand is None:
+        open_lessons(Path(folder), no_browser=no_browser)
+
+
+def open_lessons(folder: Path, *, no_browser: bool) -> None:
+    """Run JupyterLab on a copy of the lessons until it ends."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise Refused("JupyterLab is not installed; run: pip install 'claude_lab[lab]'.")
+    with one_sentence():
+        copy_lessons(folder)
+    options = ["--no-browser"] if no_browser else []
+    if getattr(os, "geteuid", lambda: 1)() == 0:  # in a container there is often nobody but root
+        options.append("--allow-root")
+    raise SystemExit(subprocess.call([sys.executable, "-m", "jupyterlab", *options, str(folder)]))
+
+
+def copy_lessons(folder: Path) -> dict[Path, bool]:
+    """Copy the lessons without outputs; each target with whether it is new. A file that is there stays as it is."""
+    source = HERE / "lessons" if (HERE / "lessons").is_dir() else HERE.parent / "notebooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        folder / path.name: copy_lesson(path, folder / path.name)
+        for path in sorted(source.glob("*.ipynb"))
+        if not path.name.startswith(".")
+    }
+
+
+def copy_lesson(source: Path, target: Path) -> bool:
+    """Copy one notebook without outputs, unless the target exists; return whether it was copied."""
+    notebook = json.loads(source.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    except FileExistsError:
+        return False
+    return True
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+def lessons(folder: Path) -> None:
+    """Copy the lessons to DIR, without outputs; files that exist are kept.
+
+    \b
+    Example:
+      claude-lab lessons my_lessons
+    """
+    with one_sentence():
+        copies = copy_lessons(folder)
+    for path, new in copies.items():
+        click.echo(f"{'wrote' if new else 'kept '} {path}")
+
+
+@main.command()
+@click.option("--fake", is_flag=True, help="Put a fake Claude behind it: no key, no network.")
+@click.option("--scenario", default="calm", show_default=True, help="With --fake: a scenario's name, or JSON.")
+@at(8000)
+def serve(fake: bool, scenario: str, host: str, port: int) -> None:
+    """Serve POST /chat/stream, with the key from ANTHROPIC_API_KEY or with --fake.
+
+    \b
+    Example:
+      claude-lab serve --fake --port 8000
+      curl -N -H 'content-type: application/json' -d '{"message": "Hello"}' http://127.0.0.1:8000/chat/stream
+    """
+    with one_sentence():
+        behind = fake_of(scenario) if fake else None
+    try:
+        serve_until_stopped(lambda: server_of(behind, host, port))
+    finally:
+        if behind is not None:
+            behind.stop()
+
+
+def server_of(behind: Any, host: str, port: int) -> Any:
+    """Start the server in front of a fake, or of the API that the environment names."""
+    from claude_lab import background
+    from claude_lab.server import create_app
+    from claude_lab.settings import Settings
+
+    settings = Settings() if behind is None else Settings(base_url=behind.start().url, api_key="lab")
+    if not settings.api_key:
+        raise Refused("There is no key; set ANTHROPIC_API_KEY, or start with --fake, which needs none.")
+    return background.serve(create_app(settings), host=host, port=port)
+
+
+def fake_of(scenario: str, **options: Any) -> Any:
+    """Return a fake that plays a scenario given by name or as JSON. Raises ValueError when it is neither."""
+    from claude_lab import presets
+    from claude_lab.fake import FakeClaude
+
+    return FakeClaude(presets.read(scenario), **options)
+
+
+@main.command()
+@click.option("--scenario", default="calm", show_default=True, help="A scenario's name, or JSON.")
+@at(8001)
+def fake(scenario: str, host: str, port: int) -> None:
+    """Serve a fake Messages API for any client of the real one.
+
+    \b
+    Example:
+      claude-lab fake --port 8001 --scenario flaky
+      claude-lab fake --scenario '{"faults": ["Overloaded", {"kind": "Drop", "after": 3}]}'
+      ANTHROPIC_BASE_URL=http://127.0.0.1:8001 ANTHROPIC_API_KEY=lab python app.py
+    """
+    serve_until_stopped(lambda: fake_of(scenario, host=host, port=port).start())
+
+
+@main.command()
+@click.argument("prompt")
+@click.option("--scenario", default="calm", show_default=True, help="A scenario's name, or JSON.")
+@click.option("--real", is_flag=True, help="Ask the real API, with the key from ANTHROPIC_API_KEY.")
+@click.option("--max-cost", default=0.25, show_default=True, help="With --real: the most it may cost, in dollars.")
+def stream(prompt: str, scenario: str, real: bool, max_cost: float) -> None:
+    """Stream an answer to the terminal, through the lab's own server.
+
+    \b
+    Example:
+      claude-lab stream "Why is the sky blue?"
+      claude-lab stream "Why is the sky blue?" --scenario flaky
+    """
+    from claude_lab import presets
+    from claude_lab.lab import Lab
+
+    os.environ.setdefault("CLAUDE_LAB_VIEW", "text")
+    with one_sentence():
+        lab = Lab(upstream="anthropic", max_cost=max_cost) if real else Lab(presets.read(scenario))
+    try:
+        with lab:
+            lab.stream(prompt)
+    except KeyboardInterrupt:
+        raise click.Abort from None
+    except Exception as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.argument("upstream")
+@click.option("--preset", default="nginx-1.22", show_default=True, help="What it behaves like.")
+@click.option("--conf", type=click.Path(path_type=Path), help="An nginx configuration to behave like.")
+@click.option("--path", help="With --conf: the request path whose location counts.")
+@at(8080)
+def proxy(upstream: str, preset: str, conf: Path | None, path: str | None, host: str, port: int) -> None:
+    """Forward to UPSTREAM as a proxy that may hold streams back.
+
+    \b
+    Example:
+      claude-lab proxy http://127.0.0.1:8000 --preset nginx-1.22
+      claude-lab proxy http://127.0.0.1:8000 --conf /etc/nginx/nginx.conf --path /chat/stream
+    """
+    from claude_lab.proxy import Proxy, Rule
+
+    with one_sentence():
+        rule = Rule.preset(preset) if conf is None else Rule.from_nginx_conf(conf.read_text(), path=path)
+    serve_until_stopped(lambda: Proxy(upstream, rule, host=host, port=port).start())
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--env", is_flag=True, help="Print only the recommended settings, as lines of a .env file.")
+def sweep(file: Path, env: bool) -> None:
+    """Run the experiment in FILE (TOML): days of traffic under every retry setting of a grid.
+
+    \b
+    Example:
+      claude-lab sweep experiment.toml
+      claude-lab sweep experiment.toml --env >> .env
+    """
+    from claude_lab import sweep_files
+
+    with one_sentence():
+        grid, answer = sweep_files.read(file).run()
+    if env and (answer is None or answer.winner is None):
+        raise click.ClickException(f"No setting is recommended: {answer or 'the file has no goal'}")
+    if env and answer is not None:
+        click.echo(answer.to_env())
+        return
+    click.echo(best_of(grid))
+    if answer is not None:
+        click.echo(f"\n{answer}")
+
+
+def best_of(grid: Any) -> str:
+    """Return a sweep's best settings as lines of text."""
+    lines = [f"{grid!r}; the most success first"]
+    for place in grid.best():
+        setting = grid.settings()[place]
+        words = " ".join(f"{name}={value}" for name, value in setting.items())
+        found = ", ".join(f"{metric} {grid.interval(metric, **setting)}" for metric in ("success", "p95_ttft"))
+        lines.append(f"  {words}: {found}")
+    return "\n".join(lines)
+
+
+@main.command()
+@click.argument("url")
+@click.option("--hop", "hops", multiple=True, help="The same endpoint further inside; repeat from outer to inner.")
+@as_json
+def doctor(url: str, hops: tuple[str, ...], as_json: bool) -> None:
+    """Find out whether what stands before URL holds streams back, which hop it is, and the cure.
+
+    \b
+    Example:
+      claude-lab doctor https://chat.example.com --hop http://10.0.0.5:8000
+    """
+    from claude_lab import diagnosis
+
+    with one_sentence():
+        report = diagnosis.doctor(url, hops)
+    put(report.as_dict() if as_json else report, as_json=as_json)
+    raise SystemExit(report.exit_code)
+
+
+def version_of(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    """Read `1.22.1`."""
+    try:
+        return tuple(int(part) for part in text.split("."))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no version; write it as 1.22.1") from None
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--nginx", "version", default="1.22.1", show_default=True, callback=version_of, help="nginx's version.")
+@click.option("--heartbeat", default=15.0, show_default=True, help="Seconds between the server's heartbeats.")
+@as_json
+def lint(file: Path, version: tuple[int, ...], heartbeat: float, as_json: bool) -> None:
+    """Say from an nginx configuration alone what it will hold back.
+
+    \b
+    Example:
+      claude-lab lint /etc/nginx/nginx.conf
+    """
+    from claude_lab import lint as linter
+
+    with one_sentence():
+        judgment = linter.lint(file, version=version, heartbeat=heartbeat)
+    put(judgment.as_dict() if as_json else judgment, as_json=as_json)
+    raise SystemExit(judgment.exit_code)
+
+
+@main.command()
+@click.argument("url")
+@as_json
+def conformance(url: str, as_json: bool) -> None:
+    """Check how far the Messages API at URL keeps to the wire format.
+
+    \b
+    Example:
+      claude-lab conformance http://127.0.0.1:8001
+    """
+    from claude_lab import conformance as checks
+
+    with one_sentence():
+        report = checks.run(url)
+    put(report.json() if as_json else report, as_json=as_json)
+    raise SystemExit(0 if report.ok else 1)

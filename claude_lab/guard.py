@@ -1,0 +1,99 @@
+"""Who may ask a server: an ASGI layer in front of every route.
+
+A real key may stand behind the server, so: an allow-list of hosts (against DNS rebinding), an Origin check and JSON
+only on writes (against web pages that post blindly), a capability prefix or a bearer token (against other users of the
+machine). Health paths need no token, so that a probe can ask them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+Scope = dict[str, Any]
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+HEALTH = ("/health", "/health/live", "/health/ready")
+
+
+class Guard:
+    """Lets a request through to `app`, or answers 400, 401, 403, 404 or 415 with one sentence."""
+
+    def __init__(
+        self,
+        app: Callable[..., Awaitable[None]],
+        *,
+        hosts: Iterable[str],
+        origins: Iterable[str] = (),
+        token: str | None = None,
+        prefix: str = "",
+    ) -> None:
+        self.app = app
+        self.hosts = frozenset(hosts)
+        self.origins = frozenset(origins)
+        self.token = token
+        self.prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Check a request; lifespan events pass."""
+        if scope["type"] == "http":
+            refused = self.refuse(scope)
+            if refused is not None:
+                await answer(send, *refused)
+                return
+            scope = {**scope, "root_path": scope.get("root_path", "") + self.prefix}
+        await self.app(scope, receive, send)
+
+    def refuse(self, scope: Scope) -> tuple[int, str] | None:
+        """Return the status and the sentence of a refusal, or None."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get("host", "")
+        if bare(host) not in self.hosts and "*" not in self.hosts:
+            return 400, f"The host {host[:80]!r} is not served here; add it to ALLOWED_HOSTS if it should be."
+        if not begins(scope["path"], self.prefix):
+            return 404, "Nothing is here; use the lab's whole URL, with its unguessable part."
+        path = scope["path"].removeprefix(self.prefix)
+        if self.token and path not in HEALTH and not right(headers.get("authorization", ""), self.token):
+            return 401, "A token is needed; send `Authorization: Bearer <TOKEN>`."
+        return None if scope["method"] in SAFE else self.refuse_write(headers, path)
+
+    def refuse_write(self, headers: dict[str, str], path: str) -> tuple[int, str] | None:
+        """Judge a request that could change something or spend."""
+        # A view's Stop comes from the notebook's origin, bodyless; its unguessable URL is its permission.
+        if path.endswith("/stop") and self.prefix:
+            return None
+        origin = headers.get("origin")
+        if origin is not None and origin not in self.origins and urlsplit(origin).netloc != headers.get("host"):
+            return 403, f"The origin {origin[:80]!r} may not ask here; add it to ALLOWED_ORIGINS if it should."
+        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        if has_body and headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+            return 415, f"The content type {headers.get('content-type', '')!r} is not taken; send application/json."
+        return None
+
+
+def bare(host: str) -> str:
+    """Return a Host header without its port."""
+    return host if host.endswith("]") else host.rsplit(":", 1)[0] if ":" in host else host
+
+
+def begins(path: str, prefix: str) -> bool:
+    """Whether the path lies under the prefix, compared without a hint of how much of it was right."""
+    head = path[: len(prefix)]
+    return hmac.compare_digest(head.encode(), prefix.encode()) and path[len(prefix) :][:1] in ("", "/")
+
+
+def right(header: str, token: str) -> bool:
+    """Whether an Authorization header carries the token."""
+    return hmac.compare_digest(header.encode(), f"Bearer {token}".encode())
+
+
+async def answer(send: Any, status: int, sentence: str) -> None:
+    """Send a refusal as JSON."""
+    body = json.dumps({"detail": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

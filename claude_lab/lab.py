@@ -1,0 +1,233 @@
+"""`Lab`: a fake Claude and the server in the background, in one line; streams go through both and into a live view."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+import weakref
+from collections.abc import AsyncIterable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import ValidationError
+
+from claude_lab import card, course
+from claude_lab.background import TransportProtocol, portal, serve
+from claude_lab.comparison import compare
+from claude_lab.fake import FakeClaude
+from claude_lab.retry import RetryPolicy
+from claude_lab.run import Interrupted, Run
+from claude_lab.scenario import Scenario
+from claude_lab.server import ChatRequest, create_app
+from claude_lab.settings import Settings
+from claude_lab.spending import Ledger, price_of
+from claude_lab.trace import Trace
+from claude_lab.watched import Watched
+
+__all__ = ["Interrupted", "Lab", "Race", "Run", "compare", "race", "watch"]
+
+T = TypeVar("T")
+Upstream = Literal["fake", "anthropic"]
+_cells: dict[tuple[str, int], tuple[int, weakref.ref[Lab]]] = {}
+
+
+class LabError(RuntimeError):
+    """Something in a lab died, leaked or was cut; the message lists all of it."""
+
+
+class Lab:
+    """A bench: what stands upstream, the server, and the runs made on it. A context manager; re-running replaces it.
+
+    `url` is a capability: it has an unguessable part, and any client works on `f"{lab.url}/chat/stream"`.
+    With `upstream="anthropic"` the key comes from the environment, `max_cost` is a ceiling in dollars that no request
+    may pass, and model and price are printed before the first request. Raises ValueError without a key, OSError when
+    `port` is taken.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario | None = None,
+        *,
+        upstream: Upstream = "fake",
+        policy: RetryPolicy | None = None,
+        model: str | None = None,
+        max_cost: float | None = 0.25,
+        port: int = 0,
+        settings: Settings | None = None,
+    ) -> None:
+        if upstream not in ("fake", "anthropic"):
+            raise ValueError(f"upstream={upstream!r} is unknown; use 'fake' or 'anthropic'.")
+        replace_cell(self)
+        self.runs: list[Run] = []
+        self.policy = policy or RetryPolicy()
+        base = settings or Settings()
+        self.model = model or base.model
+        self.ledger = Ledger(max_cost if upstream == "anthropic" else None)
+        self.fake = FakeClaude(scenario).start() if upstream == "fake" else None
+        self.prefix = f"/{secrets.token_urlsafe(18)}"
+        try:
+            self.settings = self._settings(base)
+            app = create_app(self.settings, policy=self.policy, ledger=self.ledger, prefix=self.prefix)
+            self.relay = app.relay
+            self._served = serve(app, port=port, protocol=TransportProtocol)
+        except BaseException:
+            if self.fake is not None:
+                self.fake.stop()
+            raise
+        self.url = self._served.url + self.prefix
+        self._finalizer = weakref.finalize(self, stop_quietly, self._served, self.fake)
+        threading.Thread(target=warm_up, name="claude-lab-import", daemon=True).start()
+
+    def _settings(self, base: Settings) -> Settings:
+        """Return the server's settings for what stands upstream."""
+        changes: dict[str, Any] = {"model": self.model, "orphan_grace": 0.0}
+        if self.fake is not None:
+            return base.model_copy(update={**changes, "base_url": self.fake.url, "api_key": secret("fake")})
+        if base.api_key is None or not base.api_key.get_secret_value():
+            raise ValueError("There is no key; set ANTHROPIC_API_KEY, or use Lab() with the fake.")
+        dear, deep = price_of(self.model)
+        ceiling = "no ceiling" if self.ledger.ceiling is None else f"at most ${self.ledger.ceiling:.2f}"
+        print(f"{self.model}: ${dear:.2f} in and ${deep:.2f} out per million tokens; {ceiling} in this lab.")
+        return base.model_copy(update=changes)
+
+    def stream(self, prompt: str = "", *, wait: bool = True, view: str | None = None, **options: Any) -> Run:
+        """Ask, show the answer as it comes, and return the `Run`.
+
+        `options` are `system`, `messages`, `model` and `max_tokens`. With `wait=False` the run goes on by itself:
+        `run.wait()`, `await run`, `run.stop()`. Raises ValueError for a request that cannot be asked.
+        """
+        run = Run(self.url, body_of(prompt, options), view=view)
+        self._check_alive()
+        self.runs.append(run)
+        run.start()
+        return run.wait() if wait else run
+
+    async def astream(self, prompt: str = "", *, view: str | None = None, **options: Any) -> Run:
+        """Do the same in an async cell."""
+        return await self.stream(prompt, wait=False, view=view, **options)
+
+    def _check_alive(self) -> None:
+        if not self._served.alive:
+            raise LabError("This lab is closed; run the cell with Lab() again.")
+
+    def check(self) -> None:
+        """Raise LabError if anything died in the background, is still open or was cut; put it in the last cell."""
+        found = [f"the portal saw {type(error).__name__}: {error}" for error in portal().failures]
+        found += [f"{run!r} is still running" for run in self.runs if not run.done]
+        found += [f"{run!r} was cut" for run in self.runs if (run.error or {}).get("error") == "truncated"]
+        found += [f"a view failed: {run.view.failure}" for run in self.runs if run.view.failure]
+        if not self._served.alive:
+            found.append("the server has stopped")
+        elif self.relay.runs.open:
+            found.append(f"{self.relay.runs.open} upstream(s) are still open")
+        if found:
+            raise LabError("; ".join(found) + ".")
+
+    def close(self) -> None:
+        """Stop the runs, the server and the fake; twice is fine."""
+        for run in self.runs:
+            run.stop()
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the status card shows."""
+        policy = self.policy
+        waits = f"{policy.max_retries} retries, base {policy.base_delay:g} s, jitter {policy.jitter}"
+        facts = {"url": self.url, "model": self.model, "policy": waits}
+        if self.fake is not None:
+            return {**facts, "upstream": "a fake Claude: no key, no network, no cost", "seed": str(self.fake.scenario.seed)}
+        return {**facts, "upstream": "the real API", "spent": card.spent(self.ledger.spent, self.ledger.ceiling)}
+
+    def _title(self) -> str:
+        return "claude_lab, running" if self._served.alive else "claude_lab, closed"
+
+    def _repr_html_(self) -> str:
+        return card.html(self._title(), self.facts, url=self.url)
+
+    def __repr__(self) -> str:
+        return card.text(self._title(), self.facts)
+
+
+def secret(text: str) -> Any:
+    """Return a value that shows itself to nobody."""
+    from pydantic import SecretStr
+
+    return SecretStr(text)
+
+
+def body_of(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request body. Raises ValueError, in the server's own words, for one it would refuse."""
+    body = {"message": prompt, **{name: value for name, value in options.items() if value is not None}}
+    try:
+        ChatRequest.model_validate(body)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'request'}: {e['msg']} (got {e['input']!r:.60})" for e in error.errors())
+        raise ValueError(f"This cannot be asked: {told}") from None
+    return body
+
+
+def warm_up() -> None:
+    """Import the SDK while nobody waits for it."""
+    import claude_lab.upstream  # noqa: F401
+
+
+def stop_quietly(served: Any, fake: FakeClaude | None) -> None:
+    """Stop what a lab started, also when it is collected or the interpreter ends."""
+    served.stop()
+    if fake is not None:
+        fake.stop()
+
+
+def replace_cell(lab: Lab) -> None:
+    """Close the lab that an earlier run of the same notebook cell made at the same line."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None:
+        return
+    frame = sys._getframe(2)
+    place, run = (frame.f_code.co_filename, frame.f_lineno), shell.execution_count
+    before = _cells.get(place)
+    if before is not None and before[0] != run and (old := before[1]()) is not None:
+        old.close()
+    _cells[place] = (run, weakref.ref(lab))
+
+
+def watch(source: Iterable[T] | AsyncIterable[T], *, title: str = "") -> Watched[T]:
+    """Return an iterator over `source`, of text or SDK events, that shows what passes: tqdm for token streams.
+
+    Stop acts at once on an async source, at the next item on a blocking one.
+    """
+    return Watched(source, title=title)
+
+
+class Race(dict[str, Trace]):
+    """Traces by label, which show themselves as staircases of arrivals, one above the other."""
+
+    @property
+    def figure(self) -> Any:
+        """The picture."""
+        from claude_lab import plots  # matplotlib costs half a second
+
+        return plots.staircase(self)
+
+    def _repr_html_(self) -> str:
+        from claude_lab import plots
+
+        return plots.markup(self.figure)
+
+
+def race(prompt: str, **urls: Any) -> Race:
+    """Put one question through several routes at once: `race("...", direct=lab, buffered=proxy)`.
+
+    A route is a URL or anything with a `.url`. Returns a trace for each label. Raises ValueError without a route.
+    """
+    if not urls:
+        raise ValueError("There is no route to race; name some, such as direct=lab.")
+    return Race(course.ask_through({label: getattr(route, "url", route) for label, route in urls.items()}, {"message": prompt}))

@@ -1,0 +1,59 @@
+"""One typed object of settings: arguments first, then the environment, then `.env`.
+
+Divergence 1 (from the article): `MAX_RETRIES` counts the attempts after the first, as the SDK's does;
+`RETRY_UNIT=attempts` makes it count all of them, as the article's does.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+MODEL = "claude-haiku-5-5"
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What a server needs to know; seconds are floats. Raises pydantic's ValidationError for a value that cannot be."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", populate_by_name=True)
+
+    api_key: SecretStr | None = Field(None, validation_alias="ANTHROPIC_API_KEY")
+    base_url: str | None = Field(None, validation_alias="ANTHROPIC_BASE_URL")
+    model: str = MODEL
+    max_retries: int = Field(2, ge=0)
+    base_delay: float = Field(1.0, ge=0)
+    max_delay: float = Field(60.0, ge=0)
+    jitter: Literal["none", "full", "equal", "decorrelated", "sdk"] = "full"
+    retry_unit: Literal["retries", "attempts"] = "retries"
+    grace: float = Field(1.0, ge=0)
+    heartbeat: float = Field(15.0, gt=0)
+    idle_timeout: float = Field(120.0, gt=0)
+    orphan_grace: float = Field(30.0, ge=0)
+    allowed_hosts: Names = LOOPBACK
+    allowed_origins: Names = ()
+    token: SecretStr | None = None
+
+    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def split(cls, value: Any) -> Any:
+        """Accept a comma-separated list, as environments hold it."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def retries(self) -> int:
+        """How many attempts may follow the first, whatever `retry_unit` counts."""
+        return max(0, self.max_retries - 1) if self.retry_unit == "attempts" else self.max_retries
+
+    @property
+    def retry_fields(self) -> dict[str, Any]:
+        """The keyword arguments of the `RetryPolicy` that these settings describe."""
+        return {
+            "max_retries": self.retries,
+            "base_delay": self.base_delay,
+            "max_delay": self.max_delay,
+            "jitter": self.jitter,
+        }

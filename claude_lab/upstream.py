@@ -1,0 +1,158 @@
+"""The upstream, asked by the anthropic SDK: Messages API events in batches, as they arrive, retried by one policy.
+
+The SDK builds the request, signs it and classifies its answer; the events are read from its raw response, since its
+typed helper costs more per event than all the rest together. What arrived in one read is one batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any
+from uuid import uuid4
+
+import anthropic
+import httpx2
+
+from claude_lab import sse
+from claude_lab.attempts import Attempts, pieces
+from claude_lab.failure import failure_of_response
+from claude_lab.retrying import (
+    Refused,
+    RetryMiddleware,
+    StreamInterrupted,
+    Truncated,
+    call_with_retry,
+    failure_of,
+    stream_with_retry,
+)
+from claude_lab.settings import Settings
+from claude_lab.spending import Ledger
+
+__all__ = [
+    "RetryMiddleware",
+    "StreamInterrupted",
+    "Truncated",
+    "call_with_retry",
+    "events",
+    "failure_of",
+    "make_client",
+    "stream_with_retry",
+]
+
+CONNECT = 10.0
+Batch = list[dict[str, Any]]
+
+
+def make_client(settings: Settings) -> anthropic.AsyncAnthropic:
+    """Return a client without retries of its own and without a limit of connections: streams hold theirs for long."""
+    timeout = httpx2.Timeout(settings.idle_timeout, connect=CONNECT)
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
+    return anthropic.AsyncAnthropic(
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        base_url=settings.base_url,
+        max_retries=0,
+        http_client=anthropic.DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False),
+    )
+
+
+async def events(
+    client: anthropic.AsyncAnthropic,
+    request: Mapping[str, Any],
+    attempts: Attempts,
+    *,
+    ledger: Ledger | None = None,
+    idle_timeout: float = 120.0,
+) -> AsyncIterator[Batch]:
+    """Yield the events of one streamed message in batches; the first holds all up to the first piece of content.
+
+    What fails before the first batch is retried by `attempts`; later failures are raised. Raises Truncated for a
+    stream that ends without `message_stop`, TimeoutError when no content came for `idle_timeout` seconds (pings do not
+    count), `CeilingReached` before an attempt that could pass the ledger's ceiling, and the SDK's own errors.
+    """
+    call = f"call-{uuid4().hex}"
+    accounts = ledger or Ledger()
+
+    async def opened(number: int) -> AsyncGenerator[Batch, None]:
+        reserved = accounts.reserve(request)
+        usage: dict[str, Any] = {}
+        headers = {"x-claude-lab-call": call, "x-claude-lab-attempt": str(number)}
+        asking = client.messages.with_streaming_response.create(**request, stream=True, extra_headers=headers)
+        try:
+            async with asking as response:
+                async with aclosing(read(response, usage, idle_timeout)) as batches:
+                    async for batch in batches:
+                        yield batch
+        except anthropic.APIStatusError:
+            usage = usage or {"output_tokens": 0}  # a refused request costs nothing
+            raise
+        finally:
+            accounts.settle(reserved, request["model"], usage)
+
+    came = pieces(opened, attempts, failure_of)
+    async with aclosing(came):  # type: ignore[type-var]  # an async generator
+        async for batch in came:
+            yield batch
+
+
+async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> AsyncGenerator[Batch, None]:
+    """Yield batches of parsed events, holding the first back until it has content; `usage` is kept up to date."""
+    decoder, held, speaking, whole = sse.Decoder(), Batch(), False, False
+    chunks = response.http_response.aiter_raw() if plain(response) else response.iter_bytes()
+    patience = Patience(idle_timeout)
+    async for chunk in patience.over(chunks):
+        batch = [json.loads(event.data) for event in decoder.feed(chunk)]
+        for event in batch:
+            whole = settle_event(event, usage) or whole
+        held += batch
+        if any(event["type"] != "ping" for event in batch):
+            patience.renew()
+        speaking = speaking or whole or any(event["type"] == "content_block_delta" for event in held)
+        if speaking and held:
+            yield held
+            held = []
+    if not whole:
+        raise Truncated("The stream ended without message_stop; what came is not the whole answer.")
+
+
+def plain(response: Any) -> bool:
+    """Whether the body's bytes are not compressed and need no decoding."""
+    return response.headers.get("content-encoding", "identity") == "identity"
+
+
+def settle_event(event: dict[str, Any], usage: dict[str, Any]) -> bool:
+    """Note an event's usage and return whether it is the last. Raises Refused for an in-stream `error`."""
+    kind = event["type"]
+    if kind == "message_start":
+        usage.update(event["message"]["usage"])
+    elif kind == "message_delta":
+        usage.update({name: count for name, count in event.get("usage", {}).items() if count is not None})
+    elif kind == "error":
+        raise Refused(None, failure_of_response(200, {}, event))
+    return bool(kind == "message_stop")
+
+
+class Patience:
+    """How long content may stay away; pings keep a socket alive and say nothing."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin the wait anew."""
+        self.until = asyncio.get_running_loop().time() + self.seconds
+
+    async def over(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the chunks. Raises TimeoutError when the patience is over."""
+        while True:
+            try:
+                async with asyncio.timeout_at(self.until):
+                    chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise TimeoutError(f"No content came for {self.seconds} seconds.") from None
+            yield chunk
