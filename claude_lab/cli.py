@@ -188,7 +188,8 @@ def server_of(behind: Any, host: str, port: int) -> Any:
     from claude_lab.server import create_app
     from claude_lab.settings import Settings
 
-    settings = Settings() if behind is None else Settings(base_url=behind.start().url, api_key="lab")
+    options: dict[str, Any] = {} if behind is None else {"base_url": behind.start().url, "api_key": "lab"}
+    settings = Settings(**options)
     if not settings.api_key:
         raise Refused("There is no key; set ANTHROPIC_API_KEY, or start with --fake, which needs none.")
     return background.serve(create_app(settings), host=host, port=port)

@@ -26,9 +26,10 @@ def purpose(module: str) -> str:
 
 def table() -> str:
     """Return the floors, highest first, one row per module."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     rows = ["| floor | module | what it is |", "|---|---|---|"]
-    floors = [[name.strip(" ()") for name in layer.split(":")] for layer in contracts[0]["layers"]]
+    (contract,) = tools["importlinter"]["contracts"]
+    floors = [[name.strip(" ()") for name in layer.split(":")] for layer in contract["layers"]]
     for height, floor in zip(range(len(floors) - 1, -1, -1), floors, strict=True):
         rows += [f"| {height} | `{module}` | {purpose(module)} |" for module in floor]
     return "\n".join(rows) + "\n"

@@ -1,0 +1,154 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+
+from claude_lab.cli import main
+
+CONF = "events {} http { server { location / { proxy_pass http://127.0.0.1:8000; } } }"
+GRID = """
+[scenario]
+shape = "bursty"
+rpm = 50
+[grid]
+max_retries = [0, 2]
+base_delay = 1.0
+seeds = 3
+"""
+
+
+def call(*arguments: str, **environment: str | None) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(main, list(arguments), env={"COLUMNS": "200", **environment})
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    """`--help` says what a command does and shows one that works."""
+    result = call(name, "--help")
+    assert result.exit_code == 0
+    assert f"claude-lab {name}" in result.output.partition("Example:")[2]
+
+
+def test_lessons_are_copied_without_outputs(tmp_path: Path) -> None:
+    """A copy has every cell and no output."""
+    result = call("lessons", str(tmp_path / "mine"))
+    assert result.exit_code == 0, result.output
+    copies = sorted((tmp_path / "mine").glob("*.ipynb"))
+    assert "03_nginx_buffering.ipynb" in {path.name for path in copies}
+    cells = [cell for path in copies for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+
+
+def test_lessons_never_overwrite(tmp_path: Path) -> None:
+    """What a student wrote stays, and the command says so."""
+    mine = tmp_path / "03_nginx_buffering.ipynb"
+    mine.write_text("my work")
+    result = call("lessons", str(tmp_path))
+    assert mine.read_text() == "my work"
+    assert f"kept  {mine}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fake", "--scenario", "sunny"], "There is no scenario 'sunny'"),
+        (["proxy", "http://127.0.0.1:1", "--preset", "sunny"], "Unknown preset 'sunny'"),
+        (["proxy", "http://127.0.0.1:1", "--conf", "no.conf"], "No such file or directory: no.conf"),
+        (["lint", "no.conf"], "There is no file 'no.conf'"),
+        (["lint", "no.conf", "--nginx", "new"], "'new' is no version"),
+        (["sweep", "no.toml"], "No such file or directory: no.toml"),
+        (["lessons", __file__], "is a file"),
+    ],
+)
+def test_what_a_user_can_mend_is_said_in_one_sentence(arguments: list[str], says: str) -> None:
+    """Wrong values and missing files give a sentence and exit code 2, no traceback."""
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", [["fake"], ["proxy", "http://127.0.0.1:1"], ["serve", "--fake"]])
+def test_a_taken_port_is_said_in_one_sentence(command: list[str]) -> None:
+    """The sentence names the port; the exit code is 2."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = call(*command, "--port", str(port))
+    assert result.exit_code == 2, result.output
+    assert f"Cannot listen on 127.0.0.1:{port}" in result.output
+
+
+def test_serve_without_a_key_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names the variable and `--fake`; the exit code is 2."""
+    monkeypatch.chdir(tmp_path)
+    result = call("serve", "--port", "0", ANTHROPIC_API_KEY=None, ANTHROPIC_BASE_URL=None)
+    assert result.exit_code == 2, result.output
+    assert "ANTHROPIC_API_KEY" in result.output
+    assert "--fake" in result.output
+
+
+def test_lint_finds_what_a_bare_location_holds(tmp_path: Path) -> None:
+    """A location with nginx's defaults is found wanting, as text and as JSON."""
+    conf = tmp_path / "nginx.conf"
+    conf.write_text(CONF)
+    text, data = call("lint", str(conf)), call("lint", str(conf), "--json")
+    assert text.exit_code == data.exit_code == 1
+    assert "proxy_buffering" in text.output
+    assert json.loads(data.output)["locations"]
+
+
+def test_a_sweep_prints_its_best_settings(tmp_path: Path) -> None:
+    """Without a goal there is a table and no recommendation, and `--env` says so."""
+    file = tmp_path / "grid.toml"
+    file.write_text(GRID)
+    result = call("sweep", str(file))
+    assert result.exit_code == 0, result.output
+    assert "max_retries=2 " in result.output
+    assert call("sweep", str(file), "--env").exit_code == 1
+
+
+def begin(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+    """Start a server in a process of its own; return it with the URL it names."""
+    command = [sys.executable, "-m", "claude_lab", *arguments, "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert process.stdout is not None
+    return process, process.stdout.readline().removeprefix("listening on ").strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "number"),
+    [(["fake"], "/_lab/journal", signal.SIGTERM), (["serve", "--fake"], "/health", signal.SIGINT)],
+)
+def test_a_server_says_where_it_listens_and_stops_cleanly(
+    arguments: list[str], path: str, number: signal.Signals
+) -> None:
+    """One line, an answer, and exit code 0 after the signal."""
+    process, url = begin(*arguments)
+    with process:
+        try:
+            assert httpx.get(url + path, trust_env=False).status_code == 200
+            process.send_signal(number)
+            rest, _ = process.communicate(timeout=15)
+        finally:
+            process.kill()
+    assert (process.returncode, rest) == (0, "")
+
+
+def test_a_stream_is_printed() -> None:
+    """`stream` shows the answer's text in the terminal."""
+    command = [sys.executable, "-m", "claude_lab", "stream", "Why is the sky blue?", "--scenario", "instant"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) > 10
