@@ -210,7 +210,7 @@ def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
         sock.close()
         raise OSError(
             error.errno,
-            f"Cannot listen on {host}:{port} ({error.strerror}); stop what holds the port, or pass port=0 for a free one",
+            f"Cannot listen on {host}:{port} ({error.strerror}); stop what holds it, or pass port=0 for a free port",
         ) from None
     sock.setblocking(False)
     return sock

@@ -143,7 +143,8 @@ class Lab:
         waits = f"{policy.max_retries} retries, base {policy.base_delay:g} s, jitter {policy.jitter}"
         facts = {"url": self.url, "model": self.model, "policy": waits}
         if self.fake is not None:
-            return {**facts, "upstream": "a fake Claude: no key, no network, no cost", "seed": str(self.fake.scenario.seed)}
+            facts |= {"seed": str(self.fake.scenario.seed)}
+            return {**facts, "upstream": "a fake Claude: no key, no network, no cost"}
         return {**facts, "upstream": "the real API", "spent": card.spent(self.ledger.spent, self.ledger.ceiling)}
 
     def _title(self) -> str:
@@ -169,7 +170,10 @@ def body_of(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
     try:
         ChatRequest.model_validate(body)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'request'}: {e['msg']} (got {e['input']!r:.60})" for e in error.errors())
+        told = "; ".join(
+            f"{'.'.join(map(str, wrong['loc'])) or 'request'}: {wrong['msg']} (got {wrong['input']!r:.60})"
+            for wrong in error.errors()
+        )
         raise ValueError(f"This cannot be asked: {told}") from None
     return body
 
@@ -230,4 +234,5 @@ def race(prompt: str, **urls: Any) -> Race:
     """
     if not urls:
         raise ValueError("There is no route to race; name some, such as direct=lab.")
-    return Race(course.ask_through({label: getattr(route, "url", route) for label, route in urls.items()}, {"message": prompt}))
+    addresses = {label: getattr(route, "url", route) for label, route in urls.items()}
+    return Race(course.ask_through(addresses, {"message": prompt}))

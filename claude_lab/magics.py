@@ -21,6 +21,7 @@ OPTIONS = ("--model", "--system", "--max-tokens", "--into", "--lab")
 class ClaudeMagics(Magics):
     """The two magics, and the lab they fall back on."""
 
+    shell: Any
     own: Lab | None = None
 
     def lab(self, name: str | None = None) -> Lab:

@@ -1,4 +1,4 @@
-"""`Run`: one answer as a notebook holds it: it streams on the portal, and can be waited for, awaited, stopped, shown."""
+"""`Run`: one answer as a notebook holds it; it streams on the portal and can be waited for, stopped and shown."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Run:
     async def _awaited(self) -> Run:
         """Wait in short sleeps: a kernel that sleeps long in `await` does not hear its interrupt."""
         try:
-            while not self.done:
+            while not self.done:  # noqa: ASYNC110  # an event of the portal's loop would not wake this one
                 await asyncio.sleep(HEARTBEAT)
         except asyncio.CancelledError:
             self.stop()

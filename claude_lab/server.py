@@ -46,7 +46,7 @@ class ChatRequest(BaseModel):
 
     message: str = ""
     messages: list[dict[str, Any]] | None = None
-    max_tokens: int = Field(1024, ge=1, le=MAX_TOKENS)
+    max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
     system: str | None = None
     model: str | None = None
 

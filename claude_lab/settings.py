@@ -21,18 +21,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", populate_by_name=True)
 
-    api_key: SecretStr | None = Field(None, validation_alias="ANTHROPIC_API_KEY")
-    base_url: str | None = Field(None, validation_alias="ANTHROPIC_BASE_URL")
+    api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
+    base_url: str | None = Field(default=None, validation_alias="ANTHROPIC_BASE_URL")
     model: str = MODEL
-    max_retries: int = Field(2, ge=0)
-    base_delay: float = Field(1.0, ge=0)
-    max_delay: float = Field(60.0, ge=0)
+    max_retries: int = Field(default=2, ge=0)
+    base_delay: float = Field(default=1.0, ge=0)
+    max_delay: float = Field(default=60.0, ge=0)
     jitter: Literal["none", "full", "equal", "decorrelated", "sdk"] = "full"
     retry_unit: Literal["retries", "attempts"] = "retries"
-    grace: float = Field(1.0, ge=0)
-    heartbeat: float = Field(15.0, gt=0)
-    idle_timeout: float = Field(120.0, gt=0)
-    orphan_grace: float = Field(30.0, ge=0)
+    grace: float = Field(default=1.0, ge=0)
+    heartbeat: float = Field(default=15.0, gt=0)
+    idle_timeout: float = Field(default=120.0, gt=0)
+    orphan_grace: float = Field(default=30.0, ge=0)
     allowed_hosts: Names = LOOPBACK
     allowed_origins: Names = ()
     token: SecretStr | None = None

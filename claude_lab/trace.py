@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from claude_lab import clock
@@ -164,5 +165,4 @@ class Trace:
 
 def differences(times: Iterable[float]) -> list[float]:
     """Return the seconds between neighbors."""
-    ordered = list(times)
-    return [later - earlier for earlier, later in zip(ordered, ordered[1:], strict=False)]
+    return [later - earlier for earlier, later in pairwise(times)]

@@ -119,7 +119,7 @@ async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> Asy
 
 def plain(response: Any) -> bool:
     """Whether the body's bytes are not compressed and need no decoding."""
-    return response.headers.get("content-encoding", "identity") == "identity"
+    return bool(response.headers.get("content-encoding", "identity") == "identity")
 
 
 def settle_event(event: dict[str, Any], usage: dict[str, Any]) -> bool:

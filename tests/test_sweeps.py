@@ -12,7 +12,7 @@ import pytest
 from claude_lab import grids, model, sweep_files
 from claude_lab.limits import Limits
 from claude_lab.metrics import METRICS
-from claude_lab.race import Goal, Race
+from claude_lab.racing import Goal, Race
 from claude_lab.retry import Pacer, RetryPolicy
 from claude_lab.scenario import Scenario
 from claude_lab.sweeps import Sweep, sweep
