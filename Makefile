@@ -37,7 +37,7 @@ bench: .stamp-dev
 	touch $@
 
 .stamp-dev: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'hatchling>=1.27'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch .stamp-lab $@
 
 clean:

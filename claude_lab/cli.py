@@ -118,7 +118,10 @@ def open_lessons(folder: Path, *, no_browser: bool) -> None:
     options = ["--no-browser"] if no_browser else []
     if getattr(os, "geteuid", lambda: 1)() == 0:  # in a container there is often nobody but root
         options.append("--allow-root")
-    raise SystemExit(subprocess.call([sys.executable, "-m", "jupyterlab", *options, str(folder)]))
+    command = [sys.executable, "-m", "jupyterlab", *options, str(folder)]
+    if os.name == "posix":
+        os.execv(sys.executable, command)  # so that Ctrl-C and signals are JupyterLab's own
+    raise SystemExit(subprocess.call(command))
 
 
 def copy_lessons(folder: Path) -> dict[Path, bool]:
@@ -239,11 +242,12 @@ def stream(prompt: str, scenario: str, real: bool, max_cost: float) -> None:
         lab = Lab(upstream="anthropic", max_cost=max_cost) if real else Lab(presets.read(scenario))
     try:
         with lab:
-            lab.stream(prompt)
-    except KeyboardInterrupt:
-        raise click.Abort from None
-    except Exception as error:
+            run = lab.stream(prompt)
+    except KeyboardInterrupt as stopped:
+        raise click.ClickException(str(stopped) or "Interrupted.") from None
+    except (OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from None
+    raise SystemExit(1 if run.trace.error else 0)
 
 
 @main.command()

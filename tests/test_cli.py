@@ -152,3 +152,13 @@ def test_a_stream_is_printed() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) > 10
+
+
+def test_a_stream_that_fails_has_an_exit_code() -> None:
+    """An upstream that refuses every attempt is said in the terminal, and to scripts by exit code 1."""
+    command = [sys.executable, "-m", "claude_lab", "stream", "Hello", "--scenario", "down"]
+    environment = {**os.environ, "BASE_DELAY": "0.01"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 1
+    assert "server_error" in done.stdout
+    assert "Traceback" not in done.stderr
