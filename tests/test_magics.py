@@ -21,7 +21,7 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     magics.load_ipython_extension(shell)
     shell.user_ns["lab"] = lab_module.Lab()
     yield shell
-    shell.user_ns["lab"].stop()
+    shell.user_ns["lab"].close()
     InteractiveShell.clear_instance()
 
 
