@@ -1,0 +1,77 @@
+"""Settings: what wins, what is refused, and what the article's counting means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from claude_lab.retry import RetryPolicy
+from claude_lab.settings import LOOPBACK, Settings
+
+NAMES = ("MAX_RETRIES", "RETRY_UNIT", "BASE_DELAY", "JITTER", "ALLOWED_HOSTS", "ANTHROPIC_API_KEY", "TOKEN")
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting comes from the machine that tests."""
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_an_argument_wins_over_the_environment_and_that_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arguments first, then the environment, then `.env`."""
+    Path(".env").write_text("MAX_RETRIES=7\nBASE_DELAY=7\nJITTER=none\n", "utf-8")
+    monkeypatch.setenv("MAX_RETRIES", "5")
+    monkeypatch.setenv("BASE_DELAY", "5")
+
+    settings = Settings(max_retries=3)
+
+    assert (settings.max_retries, settings.base_delay, settings.jitter) == (3, 5.0, "none")
+
+
+@pytest.mark.parametrize(
+    ("unit", "count", "retries"), [("retries", 3, 3), ("attempts", 3, 2), ("attempts", 1, 0), ("attempts", 0, 0)]
+)
+def test_the_articles_unit_counts_the_first_attempt_too(
+    monkeypatch: pytest.MonkeyPatch, unit: str, count: int, retries: int
+) -> None:
+    """`RETRY_UNIT=attempts` makes MAX_RETRIES count all attempts, as the article's does; never below none."""
+    monkeypatch.setenv("RETRY_UNIT", unit)
+    monkeypatch.setenv("MAX_RETRIES", str(count))
+
+    settings = Settings()
+
+    assert settings.retries == retries
+    assert RetryPolicy(**settings.retry_fields).max_retries == retries
+
+
+def test_lists_come_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment holds names with commas between; without any the loopback's are meant."""
+    assert Settings().allowed_hosts == LOOPBACK
+    monkeypatch.setenv("ALLOWED_HOSTS", "chat.example, api.example,")
+
+    assert Settings().allowed_hosts == ("chat.example", "api.example")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_retries": -1}, {"base_delay": -0.1}, {"heartbeat": 0}, {"jitter": "some"}, {"retry_unit": "tries"}]
+)
+def test_what_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    """A count below 0, a heartbeat of 0 and unknown words raise, naming the field."""
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither repr, str nor JSON holds the key or the token."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-canary")
+    monkeypatch.setenv("TOKEN", "token-canary")
+
+    settings = Settings()
+
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "sk-canary"
+    assert "canary" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
