@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncIterable, Iterable, Mapping
+from dataclasses import fields
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -64,8 +65,8 @@ class Lab:
         base = settings or Settings()
         self.model = model or base.model
         self.ledger = Ledger(max_cost if upstream == "anthropic" else None)
-        self.fake = FakeClaude(scenario).start() if upstream == "fake" else None
         self.prefix = f"/{secrets.token_urlsafe(18)}"
+        self.fake = FakeClaude(scenario, prefix=self.prefix).start() if upstream == "fake" else None
         try:
             self.settings = self._settings(base)
             app = create_app(self.settings, policy=self.policy, ledger=self.ledger, prefix=self.prefix)
@@ -143,9 +144,11 @@ class Lab:
         waits = f"{policy.max_retries} retries, base {policy.base_delay:g} s, jitter {policy.jitter}"
         facts = {"url": self.url, "model": self.model, "policy": waits}
         if self.fake is not None:
-            facts |= {"seed": str(self.fake.scenario.seed)}
-            return {**facts, "upstream": "a fake Claude: no key, no network, no cost"}
-        return {**facts, "upstream": "the real API", "spent": card.spent(self.ledger.spent, self.ledger.ceiling)}
+            facts |= {"upstream": "a fake Claude: no key, no network, no cost", "scenario": told(self.fake.scenario)}
+        else:
+            spent = card.spent(self.ledger.spent, self.ledger.ceiling)
+            facts |= {"upstream": "the real API", "key": "present", "spent": spent}
+        return facts | ({"warning": self.relay.warnings[-1]} if self.relay.warnings else {})
 
     def _title(self) -> str:
         return "claude_lab, running" if self._served.alive else "claude_lab, closed"
@@ -162,6 +165,14 @@ def secret(text: str) -> Any:
     from pydantic import SecretStr
 
     return SecretStr(text)
+
+
+def told(scenario: Scenario) -> str:
+    """Return what differs from a plain scenario, in a few words."""
+    plain = Scenario()
+    names = [field.name for field in fields(scenario) if field.repr]
+    changed = [name for name in names if getattr(scenario, name) != getattr(plain, name)]
+    return ", ".join(f"{name}={getattr(scenario, name)!r:.60}" for name in changed) or "plain: no faults, no limits"
 
 
 def body_of(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:

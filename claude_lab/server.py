@@ -18,9 +18,11 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, HTTPException
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
-from claude_lab import sse
+from claude_lab import jupyter, sse
 from claude_lab.clock import now
 from claude_lab.contract import STATUS_OF, Translator, error_frame
 from claude_lab.failure import Failure
@@ -76,6 +78,7 @@ class Relay:
         self.share = policy.share()
         self.runs = Runs()
         self.client: Any = None
+        self.warnings: list[str] = []
 
     async def produce(self, run: Run, request: dict[str, Any]) -> None:
         """Write a run's log: frames as they come, and one final frame whatever happens."""
@@ -229,7 +232,7 @@ def create_app(
     app = FastAPI(title="claude_lab", version="0.1.0", lifespan=lifespan)
     add_chat(app, relay)
     add_company(app, relay)
-    app.mount("/_lab/probe", Probe())
+    app.router.routes.append(Route("/_lab/probe", Probe()))
     token = chosen.token.get_secret_value() if chosen.token else None
     guard = Guard(app, hosts=chosen.allowed_hosts, origins=chosen.allowed_origins, token=token, prefix=prefix)
     guard.relay = relay  # type: ignore[attr-defined]  # for whoever serves it
@@ -240,8 +243,12 @@ def add_chat(app: FastAPI, relay: Relay) -> None:
     """Add the routes of runs."""
 
     @app.post("/chat/stream", response_class=Response)
-    async def ask(body: ChatRequest, x_claude_lab_run: Annotated[str | None, Header()] = None) -> Response:
+    async def ask(
+        body: ChatRequest, asked: Request, x_claude_lab_run: Annotated[str | None, Header()] = None
+    ) -> Response:
         """Stream an answer as server-sent events."""
+        if (held := jupyter.warning(asked.headers)) and held not in relay.warnings:
+            relay.warnings.append(held)
         try:
             run = relay.runs.add(x_claude_lab_run or new_name(), relay.settings.orphan_grace)
         except ValueError as error:
