@@ -8,7 +8,7 @@ lab: .stamp-lab
 	$(BIN)/claude-lab
 
 test: .stamp-dev
-	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest tests
+	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest -rs tests
 	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest -p claude_lab.pytest_plugin --nbmake notebooks
 
 check: .stamp-dev
