@@ -24,6 +24,7 @@ notebooks: .stamp-dev
 	$(BIN)/python tests/clean_notebooks.py
 
 bench: .stamp-dev
+	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/fake.py
 	$(BIN)/python benchmarks/proxy.py
 	$(BIN)/python benchmarks/sweep.py
