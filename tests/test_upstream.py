@@ -1,0 +1,158 @@
+"""The upstream: the SDK's request, the events in batches, and what every fault of the fake becomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from claude_lab import faults
+from claude_lab.attempts import Attempts
+from claude_lab.fake import FakeClaude
+from claude_lab.pacing import Pace
+from claude_lab.replies import Voice
+from claude_lab.retry import RetryPolicy
+from claude_lab.scenario import Scenario
+from claude_lab.settings import Settings
+from claude_lab.spending import CeilingReached, Ledger, cost
+from claude_lab.upstream import Batch, events, failure_of, make_client
+
+MODEL = "claude-haiku-5-5"
+ASK = {"model": MODEL, "max_tokens": 500, "messages": [{"role": "user", "content": "Hello"}]}
+ANSWER = "One two three four five six seven eight nine ten; naïve 🌊."
+PLAIN = Voice(ANSWER, thinking=False)
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeClaude]:
+    """One fake for the module."""
+    with FakeClaude() as made:
+        yield made
+
+
+def batches(
+    fake: FakeClaude, *script: faults.Fault, retries: int = 0, pace: Pace | str = "instant", **options: Any
+) -> list[Batch]:
+    """Ask a fake that follows a script and return the batches; raises what the stream raises, once they are read."""
+    fake.put(Scenario(faults=script, voice=PLAIN, pace=pace))
+    fake.journal.clear()
+
+    async def ask() -> list[Batch]:
+        policy = RetryPolicy(max_retries=retries, base_delay=0.001)
+        async with make_client(Settings(api_key=SecretStr("x"), base_url=fake.url)) as client:
+            return [batch async for batch in events(client, ASK, Attempts(policy), **options)]
+
+    return asyncio.run(ask())
+
+
+def test_the_first_batch_holds_all_up_to_the_first_piece(fake: FakeClaude) -> None:
+    """Whoever gets a batch has content: before that a failure can still be retried, or told as a status."""
+    got = batches(fake, pace=Pace(0.0, 0.01, 0.0, 0.0))
+
+    kinds = [event["type"] for event in got[0]]
+    assert kinds[0] == "message_start"
+    assert "content_block_delta" in kinds
+    assert len(got) > 3
+    assert got[-1][-1]["type"] == "message_stop"
+
+
+def test_the_batches_hold_the_whole_answer(fake: FakeClaude) -> None:
+    """No event is lost or comes twice."""
+    got = [event for batch in batches(fake) for event in batch if event["type"] == "content_block_delta"]
+
+    assert "".join(event["delta"]["text"] for event in got) == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "mid_stream"),
+    [
+        (faults.RateLimited(), "rate_limit", False),
+        (faults.Overloaded(), "overloaded", False),
+        (faults.Unauthorized(), "auth_error", False),
+        (faults.Drop(at="before headers"), "network_error", False),
+        (faults.Drop(after=2), "network_error", True),
+        (faults.Reset(after=2), "network_error", True),
+        (faults.Truncate(after=2), "truncated", True),
+        (faults.Empty(), "truncated", True),
+        (faults.StreamError(after=2), "overloaded", True),
+        (faults.Malformed(after=2), "server_error", True),
+    ],
+    ids=str,
+)
+def test_every_fault_has_its_kind(fake: FakeClaude, fault: faults.Fault, kind: str, mid_stream: bool) -> None:
+    """What is raised is a failure of that kind, and nothing was asked twice."""
+    with pytest.raises(Exception) as caught:
+        batches(fake, fault, pace=Pace(0.0, 0.01, 0.0, 0.0))
+
+    failure = failure_of(caught.value)
+    assert (failure.kind, failure.mid_stream) == (kind, mid_stream)
+    assert len(fake.journal) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.UnknownEvent(), faults.UnknownDelta(), faults.Comments(), faults.Bom(), faults.Page()], ids=str
+)
+def test_what_says_nothing_passes(fake: FakeClaude, fault: faults.Fault) -> None:
+    """Events of types to come, comments, a byte order mark and lines that are no fields hurt nobody."""
+    assert batches(fake, fault)[-1][-1]["type"] == "message_stop"
+
+
+def test_attempts_are_counted_once_and_named(fake: FakeClaude) -> None:
+    """Retries are the policy's alone: each is numbered, and all have the call's name."""
+    batches(fake, faults.Overloaded(), faults.Drop(at="before headers"), faults.Empty(), retries=3)
+
+    entries = fake.requests
+    assert [entry.attempt for entry in entries] == [1, 2, 3, 4]
+    assert len({entry.call for entry in entries}) == 1
+
+
+def test_after_the_first_piece_nothing_is_retried(fake: FakeClaude) -> None:
+    """A second try would repeat what somebody has read."""
+    with pytest.raises(Exception) as caught:
+        batches(fake, faults.Drop(after=3), retries=3, pace=Pace(0.0, 0.01, 0.0, 0.0))
+
+    assert failure_of(caught.value).kind == "network_error"
+    assert len(fake.journal) == 1
+
+
+def test_pings_do_not_count_as_content(fake: FakeClaude) -> None:
+    """A stream kept awake by pings alone is given up in `idle_timeout` seconds."""
+    with pytest.raises(TimeoutError, match=r"0\.2 seconds"):
+        batches(fake, faults.Stall(after=1, seconds=5, pings=0.02), idle_timeout=0.2)
+
+
+def test_a_whole_answer_costs_its_usage_and_a_refused_one_nothing(fake: FakeClaude) -> None:
+    """The reservation of each attempt is settled by what is known of it."""
+    ledger = Ledger(1.0)
+
+    got = batches(fake, faults.Overloaded(), retries=1, ledger=ledger)
+
+    usage = got[0][0]["message"]["usage"] | got[-1][-2]["usage"]
+    assert ledger.spent == pytest.approx(cost(MODEL, usage))
+
+
+def test_what_is_not_known_stays_reserved(fake: FakeClaude) -> None:
+    """A connection that broke before the answer may have cost the most."""
+    ledger = Ledger(1.0)
+    worst = Ledger(1.0).reserve(ASK)
+
+    with pytest.raises(Exception) as caught:
+        batches(fake, faults.Drop(at="before headers"), ledger=ledger)
+
+    assert failure_of(caught.value).kind == "network_error"
+    assert ledger.spent == pytest.approx(worst)
+
+
+def test_the_ceiling_stops_each_attempt_before_it_is_sent(fake: FakeClaude) -> None:
+    """Nothing is asked that could pass it, neither at first nor on a retry."""
+    with pytest.raises(CeilingReached):
+        batches(fake, ledger=Ledger(1e-9))
+    assert len(fake.journal) == 0
+
+    worst = Ledger(1.0).reserve(ASK)
+    with pytest.raises(CeilingReached):
+        batches(fake, faults.Drop(at="before headers"), retries=3, ledger=Ledger(worst * 1.5))
+    assert len(fake.journal) == 1
