@@ -21,7 +21,7 @@ from claude_lab.retry import RetryPolicy
 from claude_lab.run import Interrupted, Run
 from claude_lab.scenario import Scenario
 from claude_lab.server import ChatRequest, create_app
-from claude_lab.settings import Settings
+from claude_lab.settings import LOOPBACK, Settings
 from claude_lab.spending import Ledger, price_of
 from claude_lab.trace import Trace
 from claude_lab.watched import Watched
@@ -82,7 +82,9 @@ class Lab:
 
     def _settings(self, base: Settings) -> Settings:
         """Return the server's settings for what stands upstream."""
-        changes: dict[str, Any] = {"model": self.model, "orphan_grace": 0.0}
+        # The lab's own runs know its unguessable URL and no token, and ask on the loopback, whatever is deployed.
+        hosts = (*LOOPBACK, *base.allowed_hosts)
+        changes: dict[str, Any] = {"model": self.model, "orphan_grace": 0.0, "token": None, "allowed_hosts": hosts}
         if self.fake is not None:
             return base.model_copy(update={**changes, "base_url": self.fake.url, "api_key": secret("fake")})
         if base.api_key is None or not base.api_key.get_secret_value():

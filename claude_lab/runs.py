@@ -19,7 +19,7 @@ from claude_lab import sse
 EPOCH = 1
 FINAL = frozenset({"done", "error"})
 NAME = re.compile(r"[A-Za-z0-9_-]{16,64}")
-EVENT_ID = re.compile(r"(\d{1,9})-(\d{1,9})")
+EVENT_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, HTTPException
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -34,6 +35,7 @@ from claude_lab.settings import Settings
 from claude_lab.spending import CeilingReached, Ledger
 
 MAX_TOKENS = 128_000
+RUN = "x-claude-lab-run"
 HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache, no-transform",
@@ -166,7 +168,7 @@ class FrameResponse(Response):
     async def _write(self, send: Any) -> None:
         first = await self._first()
         status, extra = head_of(first, self.after - len(first))
-        names = {**HEADERS, "x-claude-lab-run": self.run.name, **extra}
+        names = {**HEADERS, RUN: self.run.name, **extra}
         raw = [(name.encode(), value.encode("latin-1")) for name, value in names.items()]
         await send({"type": "http.response.start", "status": status, "headers": raw})
         body = (sse.comment("ok") if status == 200 else b"") + b"".join(entry.data for entry in first)
@@ -233,6 +235,14 @@ def create_app(
     add_chat(app, relay)
     add_company(app, relay)
     app.router.routes.append(Route("/_lab/probe", Probe()))
+    if chosen.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(chosen.allowed_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["authorization", "content-type", "last-event-id", RUN],
+            expose_headers=[RUN, "retry-after"],
+        )
     token = chosen.token.get_secret_value() if chosen.token else None
     guard = Guard(app, hosts=chosen.allowed_hosts, origins=chosen.allowed_origins, token=token, prefix=prefix)
     guard.relay = relay  # type: ignore[attr-defined]  # for whoever serves it

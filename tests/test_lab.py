@@ -351,6 +351,15 @@ def test_an_interrupt_is_one_sentence_and_closes_the_upstream(how: str) -> None:
     assert length > 0
 
 
+def test_what_is_set_for_a_deployment_does_not_lock_the_lab_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TOKEN and ALLOWED_HOSTS in the environment are for a server in public; a lab's own runs still pass."""
+    monkeypatch.setenv("TOKEN", "right")
+    monkeypatch.setenv("ALLOWED_HOSTS", "chat.example")
+
+    with Lab(INSTANT) as lab:
+        assert lab.stream("Hello").text == ANSWER
+
+
 def test_many_runs_at_once_are_kept_apart(lab: Lab) -> None:
     """Detached runs share the portal and mix nothing up."""
     follow(lab, Scenario(pace="instant"))

@@ -37,7 +37,8 @@ def test_a_frame_is_one_block_of_json_and_one_of_its_id() -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile", ["", "7", "1-", "-7", "2-7", "1-7\n", "1-0x7", "1--7", "1-7-7", "1-" + "9" * 10, "¹-7", "a" * 5000]
+    "hostile",
+    ["", "7", "1-", "-7", "2-7", "1-7\n", "1-0x7", "1--7", "1-7-7", "1-" + "9" * 10, "¹-7", "١-٧", "a" * 5000],
 )
 def test_a_foreign_event_id_is_refused_in_one_short_sentence(hostile: str) -> None:
     """What is not an id of ours raises, and is never echoed at length."""

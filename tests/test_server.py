@@ -471,6 +471,26 @@ def test_the_walk_knows_every_route(locked: Bench) -> None:
     assert {(verb.upper(), path) for path, verbs in schema["paths"].items() for verb in verbs} <= walked
 
 
+def test_an_allowed_origin_may_ask_from_a_browser() -> None:
+    """The preflight is answered without a token, and the stream may be read; a foreign page gets neither."""
+    ours, foreign = "https://app.example", "http://evil.example"
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "content-type,authorization"}
+    with bench(token=SecretStr("right"), allowed_origins=(ours,)) as made:
+
+        def preflight(origin: str) -> httpx.Response:
+            return made.http.options("/chat/stream", headers={"origin": origin, **asked})
+
+        answers = [preflight(origin) for origin in (ours, foreign)]
+        headers = {"origin": ours, "authorization": "Bearer right"}
+        response = made.http.post("/chat/stream", json={"message": "Hi"}, headers=headers)
+
+    name = "access-control-allow-origin"
+    assert [(each.status_code, each.headers.get(name)) for each in answers] == [(200, ours), (400, None)]
+    assert (response.status_code, response.headers[name]) == (200, ours)
+    assert "x-claude-lab-run" in response.headers["access-control-expose-headers"]
+    assert frames(response.text)[-1]["type"] == "done"
+
+
 def test_health_says_how_many_runs_are_open(locked: Bench) -> None:
     """The article's fields, and the open runs; without a token."""
     told = locked.http.get("/health").json()
