@@ -27,8 +27,12 @@ def style() -> str:
 
 
 def tokens(trace: Trace) -> int:
-    """Return the output tokens: the number told by upstream, else an estimate from deltas and characters."""
-    told = trace.usage.get("output_tokens", 0) if trace.ended else 0
+    """Return the output tokens: the number told with a whole answer, else an estimate from deltas and characters.
+
+    An answer that was stopped or broke off knows only the number of `message_start`, from before it was written.
+    """
+    whole = trace.stop_reason not in (None, "stopped")
+    told = trace.usage.get("output_tokens", 0) if whole else 0
     return int(told) or max(len(trace.arrivals), round(len(trace.text) / 4))
 
 

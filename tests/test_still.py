@@ -82,6 +82,13 @@ def test_the_summary_counts_what_upstream_counted() -> None:
     assert said.startswith("done · 1,234 tokens · first token 0.10 s")
 
 
+def test_the_summary_of_a_stopped_answer_counts_what_came() -> None:
+    """The beginning's count, of a single token, is not told for an answer that was stopped."""
+    said = still.summary(ended("some words", stop_reason="stopped", usage={"output_tokens": 1}))
+
+    assert said.startswith("stopped · 3 tokens")
+
+
 def test_thinking_is_folded() -> None:
     """The thinking stands in a closed fold, not in the answer."""
     trace = ended("answer")
