@@ -98,14 +98,20 @@ async def events(
 
 
 async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> AsyncGenerator[Batch, None]:
-    """Yield batches of parsed events, holding the first back until it has content; `usage` is kept up to date."""
+    """Yield batches of parsed events, holding the first back until it has content; `usage` is filled once it is final.
+
+    `message_start` counts hardly any output: whoever leaves before `message_delta` pays for more than it says.
+    """
     decoder, held, speaking, whole = sse.Decoder(), Batch(), False, False
+    heard: dict[str, Any] = {}
     chunks = response.http_response.aiter_raw() if plain(response) else response.iter_bytes()
     patience = Patience(idle_timeout)
     async for chunk in patience.over(chunks):
         batch = [json.loads(event.data) for event in decoder.feed(chunk)]
         for event in batch:
-            whole = settle_event(event, usage) or whole
+            whole = settle_event(event, heard) or whole
+            if event["type"] == "message_delta":
+                usage.update(heard)
         held += batch
         if any(event["type"] != "ping" for event in batch):
             patience.renew()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -134,15 +135,32 @@ def test_a_whole_answer_costs_its_usage_and_a_refused_one_nothing(fake: FakeClau
     assert ledger.spent == pytest.approx(cost(MODEL, usage))
 
 
-def test_what_is_not_known_stays_reserved(fake: FakeClaude) -> None:
-    """A connection that broke before the answer may have cost the most."""
+@pytest.mark.parametrize(
+    "fault", [faults.Drop(at="before headers"), faults.Drop(after=3), faults.Truncate(after=3)], ids=str
+)
+def test_what_is_not_known_stays_reserved(fake: FakeClaude, fault: faults.Fault) -> None:
+    """What broke before its usage was final may have cost the most: the count in `message_start` is none."""
     ledger = Ledger(1.0)
     worst = Ledger(1.0).reserve(ASK)
 
     with pytest.raises(Exception) as caught:
-        batches(fake, faults.Drop(at="before headers"), ledger=ledger)
+        batches(fake, fault, ledger=ledger, pace=Pace(0.0, 0.01, 0.0, 0.0))
 
-    assert failure_of(caught.value).kind == "network_error"
+    assert failure_of(caught.value).kind in ("network_error", "truncated")
+    assert ledger.spent == pytest.approx(worst)
+
+
+def test_leaving_early_does_not_get_around_the_ceiling(fake: FakeClaude) -> None:
+    """A reader that leaves after the first batch keeps the whole reservation on the account."""
+    ledger, worst = Ledger(1.0), Ledger(1.0).reserve(ASK)
+    fake.put(Scenario(voice=PLAIN, pace=Pace(0.0, 0.05, 0.0, 0.0)))
+
+    async def ask() -> None:
+        async with make_client(Settings(api_key=SecretStr("x"), base_url=fake.url)) as client:
+            async with aclosing(events(client, ASK, Attempts(RetryPolicy()), ledger=ledger)) as got:
+                await anext(got)
+
+    asyncio.run(ask())
     assert ledger.spent == pytest.approx(worst)
 
 
