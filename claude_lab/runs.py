@@ -18,6 +18,7 @@ from claude_lab import sse
 
 EPOCH = 1
 FINAL = frozenset({"done", "error"})
+STOPPED: dict[str, Any] = {"stop_reason": "stopped", "usage": {}, "ttft": None, "events": 0}
 NAME = re.compile(r"[A-Za-z0-9_-]{16,64}")
 EVENT_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
@@ -114,8 +115,9 @@ class Run:
             self.producer.cancel()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let `work` write the log."""
+        """Let `work` write the log; should it be stopped before its first step, the log ends all the same."""
         self.producer = asyncio.create_task(work)
+        self.producer.add_done_callback(lambda task: self.append("done", dict(STOPPED)))
 
 
 @dataclass(slots=True)

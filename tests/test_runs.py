@@ -122,6 +122,18 @@ def test_stop_twice_is_fine() -> None:
     assert asyncio.run(main()) == ["delta", "done"]
 
 
+def test_a_run_that_is_stopped_at_once_ends() -> None:
+    """Stopped before its producer's first step, a run has its one final frame."""
+
+    async def main() -> list[tuple[str, str]]:
+        run = make()
+        run.stop()
+        await asyncio.sleep(0.01)
+        return [(entry.kind, entry.frame["stop_reason"]) for entry in run.entries]
+
+    assert asyncio.run(main()) == [("done", "stopped")]
+
+
 def test_names_are_guarded_and_memory_is_bounded() -> None:
     """Malformed and taken names are refused; the oldest ended run goes first; running ones are never dropped."""
     runs = Runs(most=2)
