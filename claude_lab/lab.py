@@ -120,7 +120,7 @@ class Lab:
         found += [f"{run!r} is still running" for run in self.runs if not run.done]
         found += [f"{run!r} was cut" for run in self.runs if (run.error or {}).get("error") == "truncated"]
         found += [f"a view failed: {run.view.failure}" for run in self.runs if run.view.failure]
-        if not self._served.alive:
+        if not self._served.alive and self._finalizer.alive:
             found.append("the server has stopped")
         elif self.relay.runs.open:
             found.append(f"{self.relay.runs.open} upstream(s) are still open")

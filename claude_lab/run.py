@@ -193,5 +193,13 @@ class Run:
 
 def title_of(body: dict[str, Any]) -> str:
     """Return a view's title: the beginning of the question."""
-    words = " ".join(str(body.get("message") or "conversation").split())
+    words = " ".join((body.get("message") or last_said(body.get("messages") or [])).split())
     return words if len(words) <= 72 else words[:71] + "…"
+
+
+def last_said(messages: list[dict[str, Any]]) -> str:
+    """Return the text of a conversation's last message, or a word for it."""
+    content = messages[-1].get("content") if messages else None
+    blocks = [{"text": content}] if isinstance(content, str) else content or []
+    texts = [block["text"] for block in blocks if isinstance(block, dict) and isinstance(block.get("text"), str)]
+    return texts[-1] if texts else "conversation"
