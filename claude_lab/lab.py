@@ -61,8 +61,8 @@ class Lab:
             raise ValueError(f"upstream={upstream!r} is unknown; use 'fake' or 'anthropic'.")
         replace_cell(self)
         self.runs: list[Run] = []
-        self.policy = policy or RetryPolicy()
         base = settings or Settings()
+        self.policy = policy or RetryPolicy(**base.retry_fields)
         self.model = model or base.model
         self.ledger = Ledger(max_cost if upstream == "anthropic" else None)
         self.prefix = f"/{secrets.token_urlsafe(18)}"

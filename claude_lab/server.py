@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import AsyncIterator
 from importlib.resources import files
@@ -23,24 +22,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from claude_lab import jupyter, sse
+from claude_lab import jupyter
 from claude_lab.clock import now
-from claude_lab.contract import STATUS_OF, Translator, error_frame
+from claude_lab.contract import Translator, error_frame
 from claude_lab.failure import Failure
+from claude_lab.framed import RUN, FrameResponse
 from claude_lab.guard import Guard
 from claude_lab.probe import Probe
 from claude_lab.retry import Attempt, RetryPolicy
-from claude_lab.runs import Entry, Run, Runs, new_name, seq_of
+from claude_lab.runs import Run, Runs, new_name, seq_of
 from claude_lab.settings import Settings
 from claude_lab.spending import CeilingReached, Ledger
 
 MAX_TOKENS = 128_000
-RUN = "x-claude-lab-run"
-HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache, no-transform",
-    "x-accel-buffering": "no",
-}
 
 
 class ChatRequest(BaseModel):
@@ -136,80 +130,6 @@ def load_upstream() -> Any:
     from claude_lab import upstream
 
     return upstream
-
-
-class FrameResponse(Response):
-    """A run's frames from one place on, as they are written; the head waits for the upstream, or for `grace`."""
-
-    def __init__(self, run: Run, settings: Settings, *, after: int = 0) -> None:
-        self.run = run
-        self.settings = settings
-        self.after = after
-        self.background = None
-        run.join()
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Write until the run has ended or the reader has left."""
-        writer = asyncio.create_task(self._write(send))
-        gone = asyncio.create_task(self._gone(receive))
-        try:
-            await asyncio.wait({writer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if writer.done():
-                writer.result()
-        finally:
-            for task in (writer, gone):
-                task.cancel()
-            self.run.leave()
-
-    async def _gone(self, receive: Any) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    async def _write(self, send: Any) -> None:
-        first = await self._first()
-        status, extra = head_of(first, self.after - len(first))
-        names = {**HEADERS, RUN: self.run.name, **extra}
-        raw = [(name.encode(), value.encode("latin-1")) for name, value in names.items()]
-        await send({"type": "http.response.start", "status": status, "headers": raw})
-        body = (sse.comment("ok") if status == 200 else b"") + b"".join(entry.data for entry in first)
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-        async for data in self._rest():
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def _first(self) -> list[Entry]:
-        """Return the entries to begin with: up to the first that an upstream's answer made, or what grace brought."""
-        until = now() + self.settings.grace
-        entries = await self.run.read(self.after, self.settings.grace)
-        while entries and entries[-1].kind == "retry" and (left := until - now()) > 0:
-            more = await self.run.read(self.after + len(entries), left)
-            entries = self.run.entries[self.after :]
-            if not more:
-                break
-        self.after += len(entries)
-        return entries
-
-    async def _rest(self) -> AsyncIterator[bytes]:
-        pings = self.run.pings
-        while True:
-            entries = await self.run.read(self.after, self.settings.heartbeat)
-            self.after += len(entries)
-            if entries:
-                yield b"".join(entry.data for entry in entries)
-            elif self.run.ended:
-                return
-            elif self.run.pings != pings or not entries:
-                yield sse.comment("ping")
-            pings = self.run.pings
-
-
-def head_of(first: list[Entry], after: int) -> tuple[int, dict[str, str]]:
-    """Return the status and headers of a response that begins with these entries: an error's if nothing else came."""
-    if after or not first or first[-1].kind != "error" or any(entry.kind != "retry" for entry in first[:-1]):
-        return 200, {}
-    frame = first[-1].frame
-    seconds = frame.get("retry_after")
-    return STATUS_OF[frame["error"]], {} if seconds is None else {"retry-after": f"{math.ceil(seconds)}"}
 
 
 def create_app(
