@@ -8,8 +8,8 @@ lab: .stamp-lab
 	$(BIN)/claude-lab
 
 test: .stamp-dev
-	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest -rs tests --ignore tests/e2e
-	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest -rs tests/e2e  # apart: playwright leaves a loop running in its thread
+	$(BIN)/python -m pytest -rs tests --ignore tests/e2e
+	$(BIN)/python -m pytest -rs tests/e2e  # apart: playwright leaves a loop running in its thread
 	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest -p claude_lab.pytest_plugin --nbmake notebooks
 
 check: .stamp-dev

@@ -61,6 +61,7 @@ class Lab:
             raise ValueError(f"upstream={upstream!r} is unknown; use 'fake' or 'anthropic'.")
         replace_cell(self)
         self.runs: list[Run] = []
+        self._before = len(portal().failures)
         base = settings or Settings()
         self.policy = policy or RetryPolicy(**base.retry_fields)
         self.model = model or base.model
@@ -116,7 +117,7 @@ class Lab:
 
     def check(self) -> None:
         """Raise LabError if anything died in the background, is still open or was cut; put it in the last cell."""
-        found = [f"the portal saw {type(error).__name__}: {error}" for error in portal().failures]
+        found = [f"the portal saw {type(error).__name__}: {error}" for error in portal().failures[self._before :]]
         found += [f"{run!r} is still running" for run in self.runs if not run.done]
         found += [f"{run!r} was cut" for run in self.runs if (run.error or {}).get("error") == "truncated"]
         found += [f"a view failed: {run.view.failure}" for run in self.runs if run.view.failure]
