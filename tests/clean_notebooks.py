@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
@@ -22,6 +23,8 @@ def faults_of(notebook: dict[str, Any]) -> Iterator[str]:
     for number, cell in enumerate(notebook["cells"]):
         if "execution" in cell["metadata"]:
             yield f"cell {number} has execution times"
+        if any(WIDGET in output.get("data", {}) for output in cell.get("outputs", ())):
+            yield f"cell {number} shows a widget that no kernel holds any more"
         if any(output["output_type"] == "error" for output in cell.get("outputs", ())):
             yield f"cell {number} ended with an error"
 
@@ -31,6 +34,8 @@ def clean(notebook: dict[str, Any]) -> None:
     notebook["metadata"].pop("widgets", None)
     for cell in notebook["cells"]:
         cell["metadata"].pop("execution", None)
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(WIDGET, None)
 
 
 def main() -> int:
