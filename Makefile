@@ -35,7 +35,7 @@ bench: .stamp-dev
 	$(PY) -m venv .venv
 
 .stamp-lab: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lab]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lab,fast]'
 	touch $@
 
 .stamp-dev: pyproject.toml | .venv/bin/python
