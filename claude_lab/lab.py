@@ -23,7 +23,7 @@ from claude_lab.scenario import Scenario
 from claude_lab.server import ChatRequest, create_app
 from claude_lab.settings import LOOPBACK, Settings
 from claude_lab.spending import Ledger, price_of
-from claude_lab.trace import Trace
+from claude_lab.stairs import Race, StaircaseView
 from claude_lab.watched import Watched
 
 __all__ = ["Interrupted", "Lab", "Race", "Run", "compare", "race", "watch"]
@@ -225,28 +225,17 @@ def watch(source: Iterable[T] | AsyncIterable[T], *, title: str = "") -> Watched
     return Watched(source, title=title)
 
 
-class Race(dict[str, Trace]):
-    """Traces by label, which show themselves as staircases of arrivals, one above the other."""
-
-    @property
-    def figure(self) -> Any:
-        """The picture."""
-        from claude_lab import plots  # matplotlib costs half a second
-
-        return plots.staircase(self)
-
-    def _repr_html_(self) -> str:
-        from claude_lab import plots
-
-        return plots.markup(self.figure)
-
-
 def race(prompt: str, **urls: Any) -> Race:
     """Put one question through several routes at once: `race("...", direct=lab, buffered=proxy)`.
 
-    A route is a URL or anything with a `.url`. Returns a trace for each label. Raises ValueError without a route.
+    A route is a URL or anything with a `.url`. Arrivals are shown as they come. Returns a trace for each label. Raises
+    ValueError without a route.
     """
     if not urls:
         raise ValueError("There is no route to race; name some, such as direct=lab.")
     addresses = {label: getattr(route, "url", route) for label, route in urls.items()}
-    return Race(course.ask_through(addresses, {"message": prompt}))
+    view = StaircaseView(title=prompt).show()
+    try:
+        return Race(course.ask_through(addresses, {"message": prompt}, watching=view.watch))
+    finally:
+        view.freeze()
