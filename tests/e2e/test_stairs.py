@@ -17,7 +17,9 @@ def test_a_race_is_seen_while_it_runs(open_notebook: Callable[..., Any], screens
     page = open_notebook(RACE)
     page.start(0)
     paths = "[...document.querySelectorAll('.cl-stairs path')]"
-    page.page.wait_for_function(f"() => {paths}.filter(p => (p.getAttribute('d') ?? '').split('V').length > 5).length === 2")
+    page.page.wait_for_function(
+        f"() => {paths}.filter(p => (p.getAttribute('d') ?? '').split('V').length > 5).length === 2"
+    )
     page.page.locator(".cl-stairs").screenshot(path=screenshots / "stairs-live.png")
     page.wait_idle(0)
     page.page.wait_for_selector("img[src^='data:image/svg+xml;base64']")
