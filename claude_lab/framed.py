@@ -78,7 +78,6 @@ class FrameResponse(Response):
         return entries
 
     async def _rest(self) -> AsyncIterator[bytes]:
-        pings = self.run.pings
         while True:
             entries = await self.run.read(self.after, self.settings.heartbeat)
             self.after += len(entries)
@@ -86,9 +85,8 @@ class FrameResponse(Response):
                 yield b"".join(entry.data for entry in entries)
             elif self.run.ended:
                 return
-            elif self.run.pings != pings or not entries:
+            else:  # silence, or an upstream's ping
                 yield sse.comment("ping")
-            pings = self.run.pings
 
 
 def head_of(first: list[Entry], after: int) -> tuple[int, dict[str, str]]:

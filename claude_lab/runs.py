@@ -59,7 +59,6 @@ class Run:
     name: str
     orphan_grace: float
     entries: list[Entry] = field(default_factory=list)
-    pings: int = 0
     readers: int = 0
     ended: bool = False
     producer: asyncio.Task[None] | None = None
@@ -83,7 +82,6 @@ class Run:
 
     def ping(self) -> None:
         """Tell the readers that the upstream is alive."""
-        self.pings += 1
         self.announce()
 
     async def read(self, after: int, block: float) -> list[Entry]:

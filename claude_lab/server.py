@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from claude_lab import jupyter
+from claude_lab.attempts import Attempts, all_of, log_attempt
 from claude_lab.clock import now
 from claude_lab.contract import Translator, error_frame
 from claude_lab.failure import Failure
@@ -95,7 +96,6 @@ class Relay:
     async def _relay(self, run: Run, request: dict[str, Any], translator: Translator) -> None:
         # The SDK takes a second to import: off the loop, so that the server answers meanwhile.
         upstream = await asyncio.to_thread(load_upstream)
-        from claude_lab.attempts import Attempts, all_of, log_attempt
 
         if self.client is None:
             self.client = upstream.make_client(self.settings)
