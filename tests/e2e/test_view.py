@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from e2e.bare_server import environment_without
 from e2e.jupyterlab_page import Jupyter, Page
 
 SETUP = "from streams import Stream"
@@ -179,30 +183,49 @@ def test_stop_reaches_a_stalled_stream(open_notebook: Open, way: str) -> None:
     assert "Stopped here." in page.output(1)
 
 
-def test_without_anywidget_the_view_is_plain_html(open_notebook: Open, home: Path, screenshots: Path) -> None:
-    """A front end that lacks anywidget shows the stream while the cell runs, says why, and can stop it."""
-    where = home / "bare"
-    config = where / "config" / "labconfig"
-    config.mkdir(parents=True)
-    (config / "page_config.json").write_text('{"disabledExtensions": {"anywidget": true}}')
-    paths = f"{Path(__file__).parent}:{Path(__file__).parents[2]}"
-    with Jupyter(where, PYTHONPATH=paths) as server:
-        page = open_notebook(SETUP, "s = Stream(3000, gap=.01).run()", server=server)
-        page.run(0)
-        page.start(1)
-        page.page.wait_for_selector(".cl-still .cl-note", timeout=6_000)
-        during = page.prompt(1)
-        early = len(page.output(1))
-        time.sleep(1)
-        later = len(page.output(1))
-        page.page.screenshot(path=screenshots / "bare.png")
-        page.page.click(".cl-still .cl-stop")
-        page.wait_idle(1, 10)
+@pytest.fixture(scope="module")
+def bare(home: Path) -> Iterator[Jupyter]:
+    """A JupyterLab whose own environment has no anywidget; its kernel's has."""
+    python = environment_without("anywidget", home / "bare-environment")
+    paths = f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[2]}"
+    with Jupyter(home / "bare", python=python, PYTHONPATH=paths) as server:
+        yield server
 
-        assert during == "[*]:"
-        assert later > early
-        assert "did not come up" in page.output(1)
-        assert "Stopped here." in page.output(1)
+
+def test_the_bare_server_lacks_anywidget(bare: Jupyter, lab: Jupyter) -> None:
+    """Its interpreter cannot import anywidget, it serves none of its files and names it on no page; another does."""
+    imported = subprocess.run([bare.python, "-c", "import jupyterlab, anywidget"], capture_output=True, text=True)
+    served = [httpx.get(f"{each.url}/lab/extensions/anywidget/package.json").status_code for each in (bare, lab)]
+    pages = [httpx.get(f"{each.url}/lab?token={each.token}", follow_redirects=True).text for each in (bare, lab)]
+
+    assert "No module named 'anywidget'" in imported.stderr
+    assert served == [404, 200]
+    assert ["anywidget" in page for page in pages] == [False, True]
+    assert "@jupyter-widgets" in pages[0]
+
+
+@pytest.mark.parametrize("way", ["sync", "async", "detached"])
+def test_without_anywidget_the_view_is_plain_html(
+    open_notebook: Open, bare: Jupyter, screenshots: Path, way: str
+) -> None:
+    """A server that lacks anywidget shows the stream also while the cell runs, says why, and can stop it."""
+    cell = {"sync": "s.run();", "async": "await s.arun();", "detached": "s.start();"}[way]
+    page = open_notebook(SETUP, f"s = Stream(3000, gap=.01)\n{cell}", server=bare)
+    page.run(0)
+    page.start(1)
+    page.page.wait_for_selector(".cl-still .cl-note", timeout=6_000)
+    during = page.prompt(1)
+    early = len(page.output(1))
+    time.sleep(1)
+    later = len(page.output(1))
+    page.page.screenshot(path=screenshots / f"bare-{way}.png")
+    page.page.click(".cl-still .cl-stop")
+    page.wait_idle(1, 10)
+    page.page.wait_for_selector("text=Stopped here.")
+
+    assert (during == "[*]:") is (way != "detached")
+    assert later > early
+    assert "did not come up" in page.output(1)
 
 
 def test_a_megabyte_leaves_the_page_small(open_notebook: Open) -> None:
