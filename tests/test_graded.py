@@ -1,9 +1,11 @@
-"""The verdict on retry code as it is often written, on virtual time: hours of waiting in a moment."""
+"""The verdict on the article's own retry loop, word for word, and on the bare SDK, on virtual time."""
 
 from __future__ import annotations
 
 import contextlib
+import runpy
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -15,23 +17,19 @@ from claude_lab.scenario import Scenario
 from claude_lab.transport import StreamingASGI
 from claude_lab.verdict import Verdict
 
+ARTICLE = Path(__file__).parent / "article"
 ASK: dict[str, Any] = {"model": "claude-opus-4-6", "max_tokens": 50}
 
 
-async def doubling(ask: Callable[[], Awaitable[Any]], attempts: int = 3, base: float = 1.0) -> Any:
-    """Three attempts, doubling waits, rate limits and connection errors only: a loop found in many articles."""
-    for attempt in range(attempts):
-        try:
-            return await ask()
-        except (anthropic.RateLimitError, anthropic.APIConnectionError):
-            if attempt == attempts - 1:
-                raise
-            await clock.sleep(base * 2**attempt)
-    return None
+def articles_loop() -> Callable[..., Awaitable[Any]]:
+    """Return `call_with_retry` as the article prints it: three attempts, waits of one and two seconds."""
+    loop: Callable[..., Awaitable[Any]] = runpy.run_path(str(ARTICLE / "retry.py"))["call_with_retry"]
+    return loop
 
 
 def graded(script: list[faults.Fault], calls: int = 1, **client: Any) -> Verdict:
-    """Run calls through that loop against a script, and judge them."""
+    """Run calls through the article's loop against a script, and judge them."""
+    loop = articles_loop()
     fake = FakeClaude(Scenario(faults=script, pace="instant"))
 
     async def run() -> None:
@@ -42,7 +40,7 @@ def graded(script: list[faults.Fault], calls: int = 1, **client: Any) -> Verdict
             for number in range(calls):
                 messages = [{"role": "user", "content": f"Question {number}"}]
                 with contextlib.suppress(anthropic.APIError):
-                    await doubling(lambda said=messages: sdk.messages.create(**ASK, messages=said))
+                    await loop(sdk.messages.create, **ASK, messages=messages)
 
     clock.run_virtual(run())
     return fake.verdict()
