@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException
 from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -151,7 +152,7 @@ def create_app(
         yield
         await relay.close()
 
-    app = FastAPI(title="claude_lab", version="0.1.0", lifespan=lifespan)
+    app = FastAPIOffline(title="claude_lab", version="0.1.0", lifespan=lifespan, redoc_url=None)
     add_chat(app, relay)
     add_company(app, relay)
     app.router.routes.append(Route("/_lab/probe", Probe()))

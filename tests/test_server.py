@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -427,6 +428,7 @@ ROUTES = [
     ("POST", "/chat/stream/name-of-some-run-x/stop"),
     ("GET", "/"),
     ("GET", "/docs"),
+    ("GET", "/static-offline-docs/swagger-ui.css"),
     ("GET", "/openapi.json"),
     ("GET", "/health"),
     ("GET", "/health/live"),
@@ -435,6 +437,17 @@ ROUTES = [
     ("POST", "/_lab/probe/"),
     ("GET", "/nowhere"),
 ]
+
+
+def test_the_documentation_needs_no_network(shared: Bench) -> None:
+    """Whatever the page at `/docs` loads comes from this server, behind its prefix."""
+    page = shared.http.get("/docs").text
+    loaded = re.findall(r"""(?:href|src)="([^"]+)"|url: '([^']+)'""", page)
+    addresses = ["".join(pair) for pair in loaded]
+
+    assert len(addresses) >= 4
+    assert all(address.startswith(PREFIX) for address in addresses)
+    assert {shared.http.get(shared.served.url + address).status_code for address in addresses} == {200}
 
 
 @pytest.fixture(scope="module")
