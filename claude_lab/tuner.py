@@ -13,7 +13,10 @@ from claude_lab import compiled, tuning
 from claude_lab.assets import joined
 from claude_lab.faces import VIEW_MIME
 from claude_lab.retry import RetryPolicy
-from claude_lab.tuning import Knobs
+from claude_lab.tuning import Estimate, Knobs
+
+FIRST_LOOK, SLICE = 0.1, 0.02
+"""Seconds of work before the first picture, and before each answer: a knob turned meanwhile waits no longer."""
 
 
 class RetryTuner(anywidget.AnyWidget):
@@ -28,12 +31,18 @@ class RetryTuner(anywidget.AnyWidget):
     pictures = traitlets.Dict().tag(sync=True)
 
     def __init__(self, **knobs: Any) -> None:
-        self.knobs = Knobs(**knobs)
-        self.engine, self.days = "plain", 2
-        super().__init__(setting=asdict(self.knobs), pictures=self._drawn())
+        self.engine = "plain"
+        self.estimate = Estimate(Knobs(**knobs))
+        self.estimate.work(FIRST_LOOK)
+        super().__init__(setting=asdict(self.knobs), pictures=drawn(self.estimate))
         self.on_msg(lambda _, content, buffers: self._turn(content))
         if compiled.available():
             threading.Thread(target=self._warm, name="claude-lab-tuner", daemon=True).start()
+
+    @property
+    def knobs(self) -> Knobs:
+        """The setting as the sliders stand."""
+        return self.estimate.knobs
 
     @property
     def policy(self) -> RetryPolicy:
@@ -46,26 +55,31 @@ class RetryTuner(anywidget.AnyWidget):
 
     def _warm(self) -> None:
         """Compile the engine, which takes seconds, while the plain one answers."""
-        tuning.outcomes(self.knobs, days=1, engine="compiled")
-        self.engine, self.days = "compiled", 12
-
-    def _drawn(self) -> dict[str, str]:
-        found = tuning.outcomes(self.knobs, days=self.days, engine=self.engine)
-        return {
-            "waits": tuning.waits_svg(self.knobs),
-            "success": tuning.success_svg(self.knobs, found),
-            "told": tuning.told(self.knobs, found),
-            "env": self.knobs.to_env(),
-        }
+        Estimate(self.knobs, "compiled").work(0)
+        self.engine = "compiled"
 
     def _turn(self, content: dict[str, Any]) -> None:
-        """Answer a turned knob with new pictures; the browser sends the next one when it has them."""
-        self.knobs = tuning.checked(content["knobs"])
-        self.send({"turn": content["turn"], "pictures": self._drawn()})
+        """Answer a turned knob with pictures, soon and rough; the browser asks again and gets sharper ones."""
+        self.estimate = self.estimate.turned(tuning.checked(content["knobs"]), self.engine)
+        more = self.estimate.work(SLICE)
+        pictures = drawn(self.estimate)
+        self.send({**content, "more": more, "pictures": pictures})
+        if not more:  # what a page that is loaded again begins with
+            self.set_state({"setting": content["knobs"], "pictures": pictures})
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Show the widget, and the same pictures where there are no widgets."""
-        drawn = self._drawn()
+        shown = drawn(self.estimate)
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        still = f"<p>{drawn['told']}</p>{drawn['waits']}{drawn['success']}<pre>{drawn['env']}</pre>"
-        return {VIEW_MIME: view, "text/html": still, "text/plain": f"{drawn['told']}\n{drawn['env']}"}, {}
+        still = f"<p>{shown['told']}</p>{shown['waits']}{shown['success']}<pre>{shown['env']}</pre>"
+        return {VIEW_MIME: view, "text/html": still, "text/plain": f"{shown['told']}\n{shown['env']}"}, {}
+
+
+def drawn(estimate: Estimate) -> dict[str, str]:
+    """Return the pictures, the sentence and the lines of the `.env` file."""
+    return {
+        "waits": tuning.waits_svg(estimate.knobs),
+        "success": tuning.success_svg(estimate),
+        "told": tuning.told(estimate),
+        "env": estimate.knobs.to_env(),
+    }

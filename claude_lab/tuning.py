@@ -6,16 +6,26 @@ too few to decide by; `sweep(...).recommend()` decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from random import Random
 
+import numpy as np
+
+from claude_lab import clock
 from claude_lab.jitter import JITTERS
 from claude_lab.metrics import METRICS
-from claude_lab.model import batch
+from claude_lab.model import Bench, Floats, bench
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
 
-LADDER = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12)
+LADDER = (0, 12, 3, 6, 1, 8, 2, 4, 10, 5)
+"""The retries compared, the most telling first."""
+FIRST = 3
+"""How many of them the first picture has at least: the chosen, none and the most."""
+DAYS = 6
+PATIENCE = 45.0
 DRAWS = 60
 WIDTH, HEIGHT = 380, 190
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 26, 30
@@ -57,12 +67,56 @@ class Outcome:
     attempts: float
 
 
-def outcomes(knobs: Knobs, *, days: int = 2, engine: str = "plain") -> dict[int, Outcome]:
-    """Return the outcome for each rung of `LADDER`, and for the chosen `max_retries`, over so many days."""
-    rungs = sorted({*LADDER, knobs.max_retries})
-    table = batch(knobs.scenario, [knobs.policy.but(max_retries=n) for n in rungs], range(days), engine).mean(axis=1)
-    place = [METRICS.index(name) for name in ("success", "p95_ttft", "attempts_per_success")]
-    return {n: Outcome(*(float(row[i]) for i in place)) for n, row in zip(rungs, table, strict=True)}
+@dataclass(slots=True)
+class Estimate:
+    """What each rung of the ladder leads to, known better the longer one works: a rung and a day at a time.
+
+    Only whole days are compared, so that all rungs are judged by the same traffic.
+    """
+
+    knobs: Knobs
+    engine: str = "plain"
+    known: dict[int, list[Floats]] = field(default_factory=dict)
+
+    def turned(self, knobs: Knobs, engine: str) -> Estimate:
+        """Return the estimate for other knobs; another number of retries is a place on the same ladder."""
+        same = replace(knobs, max_retries=self.knobs.max_retries) == self.knobs
+        return Estimate(knobs, engine, self.known if same else {})
+
+    def left(self) -> Iterator[tuple[int, int]]:
+        """Yield (day, retries) for whatever is not known yet, in the order in which it is worth knowing."""
+        rungs = dict.fromkeys((self.knobs.max_retries, *LADDER))
+        for day, retries in itertools.product(range(DAYS), rungs):
+            if len(self.known.get(retries, ())) <= day:
+                yield day, retries
+
+    def work(self, seconds: float) -> bool:
+        """Play days for about so long, longer only for the first picture, and tell whether any are left."""
+        end, ready = clock.now() + seconds, bench(self.knobs.scenario, engine=self.engine)
+        for day, retries in self.left():
+            if clock.now() >= end and len(self.known) >= FIRST and self.knobs.max_retries in self.known:
+                return True
+            self.play(ready, day, retries)
+        return False
+
+    def play(self, ready: Bench, day: int, retries: int) -> None:
+        """Play one day with so many retries."""
+        metrics = np.empty(len(METRICS))
+        ready.metrics(self.knobs.policy.but(max_retries=retries), day, PATIENCE, metrics)
+        self.known.setdefault(retries, []).append(metrics)
+
+    @property
+    def days(self) -> int:
+        """How many whole days are known."""
+        return min(map(len, self.known.values()))
+
+    @property
+    def outcomes(self) -> dict[int, Outcome]:
+        """The outcome of each rung that is known."""
+        days = self.days
+        place = [METRICS.index(name) for name in ("success", "p95_ttft", "attempts_per_success")]
+        means = {retries: np.mean(rows[:days], axis=0) for retries, rows in sorted(self.known.items())}
+        return {retries: Outcome(*(float(mean[i]) for i in place)) for retries, mean in means.items()}
 
 
 def waits(policy: RetryPolicy) -> list[list[float]]:
@@ -117,8 +171,9 @@ def waits_svg(knobs: Knobs) -> str:
     return frame(f"Waits before each retry, about {total:.3g} s in all", "retry", parts)
 
 
-def success_svg(knobs: Knobs, found: dict[int, Outcome]) -> str:
+def success_svg(estimate: Estimate) -> str:
     """Draw the share of calls that succeed against `max_retries`, the chosen one marked."""
+    knobs, found = estimate.knobs, estimate.outcomes
     low = max(0.0, min(outcome.success for outcome in found.values()) - 0.05)
     step = (WIDTH - LEFT - RIGHT - 16) / max(found)
 
@@ -138,16 +193,18 @@ def success_svg(knobs: Knobs, found: dict[int, Outcome]) -> str:
     return frame(f"{chosen:.1%} of calls succeed".replace("%", " %"), "max_retries", parts)
 
 
-def told(knobs: Knobs, found: dict[int, Outcome]) -> str:
+def told(estimate: Estimate) -> str:
     """Return the outcome of the chosen setting as a sentence."""
-    outcome = found[knobs.max_retries]
+    knobs, days = estimate.knobs, estimate.days
+    outcome = estimate.outcomes[knobs.max_retries]
     if outcome.p95_ttft == float("inf"):
         slow = "more than one call in twenty gets no token at all"
     else:
         slow = f"19 of 20 calls have their first token within {outcome.p95_ttft:.3g} s"
     return (
         f"{outcome.success:.1%} of calls succeed with {outcome.attempts:.2f} attempts each; {slow}. "
-        f"A few days of traffic in groups at {knobs.load:.0%} of {knobs.limit:g} requests a minute."
+        f"{days} {'day' if days == 1 else 'days'} of traffic in groups at {knobs.load:.0%} of {knobs.limit:g} "
+        "requests a minute."
     )
 
 

@@ -17,21 +17,25 @@ function control(knob, value, grid, key, turned) {
     for (const option of knob.options) select.append(new Option(option, option, false, option === value));
     element("output", "", {}, grid);
     select.addEventListener("input", () => turned(knob.name, select.value));
-    return;
+    return (chosen) => { select.value = chosen; };
   }
   const input = element("input", "", { id, type: "range", min: knob.min, max: knob.max, step: knob.step }, grid);
   const output = element("output", "", { for: id }, grid);
-  input.value = knob.to ? knob.to(value) : value;
   const show = (shown) => {
     output.textContent = knob.show(shown);
     input.setAttribute("aria-valuetext", knob.show(shown));
   };
-  show(value);
+  const move = (chosen) => {
+    input.value = knob.to ? knob.to(chosen) : chosen;
+    show(chosen);
+  };
+  move(value);
   input.addEventListener("input", () => {
     const chosen = knob.from ? knob.from(input.valueAsNumber) : input.valueAsNumber;
     show(chosen);
     turned(knob.name, chosen);
   });
+  return move;
 }
 
 export default {
@@ -46,7 +50,7 @@ export default {
     const copy = element("button", "cl-copy", { type: "button" }, root);
     copy.textContent = "Copy as .env";
     const setting = { ...model.get("setting") };
-    let [turn, asked, answered] = [0, 0, 0];
+    let [turn, waiting] = [0, false];
 
     const draw = (drawn) => {
       waits.innerHTML = drawn.waits; // drawn by the kernel from numbers alone
@@ -55,24 +59,31 @@ export default {
       env.textContent = drawn.env;
     };
     const ask = () => {
-      if (asked > answered || turn === answered) return;
-      asked = turn;
-      model.send({ turn, knobs: setting });
+      if (waiting) return;
+      waiting = true;
+      model.send({ key, turn, knobs: setting });
     };
     const hear = (message) => {
       if (!message.pictures) return;
-      answered = message.turn;
-      root.dataset.answered = String(answered);
-      draw(message.pictures);
-      ask();
+      if (message.key !== key) return follow(message);
+      waiting = false;
+      root.dataset.answered = String(message.turn);
+      if (message.turn === turn) draw(message.pictures);
+      if (message.turn !== turn || message.more) ask(); // the last turn's answer, or a sharper one
     };
-    for (const knob of KNOBS) {
+    const follow = ({ knobs, pictures }) => { // another view of the same tuner was turned
+      Object.assign(setting, knobs);
+      for (const [name, move] of Object.entries(moves)) move(knobs[name]);
+      draw(pictures);
+    };
+    const moves = Object.fromEntries(KNOBS.map((knob) => [
+      knob.name,
       control(knob, setting[knob.name], grid, key, (name, value) => {
         setting[name] = value;
         turn += 1;
         ask();
-      });
-    }
+      }),
+    ]));
     copy.addEventListener("click", async () => {
       try {
         await navigator.clipboard.writeText(env.textContent);

@@ -21,7 +21,7 @@ client = BrowserClient(background.serve(chat).url, cut_bytes={cut}); client
 
 def test_the_tuner_follows_mouse_and_keyboard(open_notebook: Open, axe: str, screenshots: Path) -> None:
     """A turned knob redraws the pictures, the policy follows in the kernel, and axe finds nothing."""
-    page = open_notebook(TUNER, "print(t.to_env(), t.policy.max_retries)")
+    page = open_notebook(TUNER, "print(t.to_env(), t.policy.max_retries)", "t")
     page.run(0)
     page.page.wait_for_selector(".cl-tuner svg")
     slider = page.page.get_by_label("MAX_RETRIES")
@@ -37,8 +37,13 @@ def test_the_tuner_follows_mouse_and_keyboard(open_notebook: Open, axe: str, scr
         page.page.locator(".cl-tuner").screenshot(path=screenshots / f"tuner-{theme.lower()}.png")
         assert page.violations(axe, ".cl-tuner") == []
     page.run(1)
+    page.run(2)
+    page.page.wait_for_function("() => document.querySelectorAll('.cl-tuner').length === 2")
+    page.page.get_by_label("MAX_RETRIES").last.fill("9")
+    page.page.wait_for_function("() => document.querySelectorAll('.cl-told')[1].innerText.includes('6 days')")
 
-    assert page.page.locator(".cl-told").inner_text() != before
+    assert page.page.get_by_label("MAX_RETRIES").first.input_value() == "9"
+    assert page.page.locator(".cl-told").first.inner_text() != before
     assert "MAX_RETRIES=7" in page.output(1)
     assert "JITTER=decorrelated" in page.output(1)
 
