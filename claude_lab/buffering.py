@@ -11,6 +11,7 @@ from typing import Literal
 
 from claude_lab import sse
 from claude_lab.heads import write
+from claude_lab.kinds import FRAMES, TEXT
 from claude_lab.reader import Reader
 from claude_lab.release import Asked, Release
 from claude_lab.rule import Rule
@@ -20,7 +21,6 @@ __all__ = ["Asked", "Framing", "Release", "Rule", "note", "predict", "releases",
 
 Framing = Literal["chunked", "close", "length"]
 Timed = tuple[float, bytes]
-FRAMES = frozenset({"start", "retry", "tool", "reset", "moved", "done", "error"})
 
 
 def schedule(count: int, *, every: float = 0.02, size_bytes: int = 94) -> list[Timed]:
@@ -69,7 +69,7 @@ def note(trace: Trace, data: str, *, at: float | None = None) -> None:
     except (ValueError, TypeError, KeyError):
         trace.add("delta", data, at=at)
         return
-    if kind in ("delta", "thinking"):
+    if kind in TEXT:
         trace.add(kind, frame.get("text", ""), at=at)
     elif kind in FRAMES:
         trace.add(kind, frame, at=at)

@@ -1,48 +1,183 @@
-"""The client: asks a lab's server with httpx and writes what arrives, when, into a trace."""
+"""The client: asks a lab's server with httpx and reads the answer to its end, coming back by itself after a cut.
+
+    for frame in ask(url, "Why is the sky blue?"):
+        match frame:
+            case Delta(text=text): print(text, end="")
+            case Error(message=message): print(message)
+
+The same object is read with `async for` where a loop runs. What happened, when, is in its `trace`.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
 
-from claude_lab import sse
+from claude_lab.clock import now, sleep
+from claude_lab.failure import Failure
+from claude_lab.kinds import Error, Frame, Resume
+from claude_lab.reading import RESUME, Reading, fail, sentence
+from claude_lab.retry import RetryPolicy
 from claude_lab.trace import Trace
 
-ACCEPT = "text/event-stream"
-FRAMES = frozenset({"start", "retry", "thinking", "delta", "tool", "reset", "moved", "done", "error"})
+__all__ = ["Answer", "ask", "fail", "sentence", "stream"]
+
+CONNECT_TIMEOUT = 10.0
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 
 
-@dataclass(slots=True)
-class Reading:
-    """Writes one stream's bytes into a trace, each frame once, however often it comes."""
+class Answer:
+    """One answer: iterate it, with `for` or `async for`; the last frame is a `Done` or an `Error`, and nothing raises.
 
-    trace: Trace
-    decoder: sse.Decoder = field(default_factory=sse.Decoder)
-    seen: tuple[int, int] = (0, 0)
+    Leaving the loop early leaves the run to the server's mercy: it stops when nobody reads it for `ORPHAN_GRACE`
+    seconds. Iterating again goes on where it was left.
+    """
 
-    def feed(self, chunk: bytes) -> None:
-        """Take one read's bytes."""
-        self.trace.add("chunk", len(chunk))
-        for event in self.decoder.feed(chunk):
-            frame = json.loads(event.data)
-            kind = frame.get("type")
-            if kind in FRAMES and self._is_new(frame.get("id")):
-                self.trace.add(kind, frame["text"] if kind in ("delta", "thinking") else frame)
+    def __init__(
+        self, url: str, body: Mapping[str, Any], reading: Reading, *, token: str | None, timeout: float
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.body = dict(body)
+        self.reading = reading
+        self.stop_asked = False
+        self.headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        self.read_timeout = timeout
+        self._options: dict[str, Any] = {
+            "timeout": httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
+            "trust_env": False,
+            "headers": self.headers,
+        }
+        stopping = reading.stopping
+        reading.stopping = lambda: self.stop_asked or stopping()
 
-    def _is_new(self, event_id: str | None) -> bool:
-        """Whether the frame's id is beyond the last one; a frame without one is."""
-        if event_id is None:
-            return True
-        epoch, _, seq = event_id.partition("-")
-        place = int(epoch), int(seq)
-        if place <= self.seen:
+    @property
+    def trace(self) -> Trace:
+        """What happened, when."""
+        return self.reading.trace
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self.trace.text
+
+    def __iter__(self) -> Iterator[Frame | Resume]:
+        """Read to the end, blocking."""
+        with httpx.Client(**self._options) as http:
+            while not self.reading.ended:
+                lost = Loss(self.reading, self.read_timeout)
+                with lost, http.stream(**self._request()) as response:
+                    if self.reading.head(response.status_code, response.headers):
+                        for chunk in response.iter_bytes():
+                            yield from self.reading.feed(chunk)
+                            if self.reading.over:
+                                break
+                    else:
+                        lost.refused(response, response.read())
+                if (then := lost.verdict()) is not None:
+                    yield then
+                if isinstance(then, Resume):
+                    time.sleep(then.wait)
+
+    async def __aiter__(self) -> AsyncIterator[Frame | Resume]:
+        """Read to the end, waiting on the running loop."""
+        async with httpx.AsyncClient(**self._options) as http:
+            while not self.reading.ended:
+                lost = Loss(self.reading, self.read_timeout)
+                with lost:
+                    async with http.stream(**self._request()) as response:
+                        if self.reading.head(response.status_code, response.headers):
+                            async for chunk in response.aiter_bytes():
+                                for frame in self.reading.feed(chunk):
+                                    yield frame
+                                if self.reading.over:
+                                    break
+                        else:
+                            lost.refused(response, await response.aread())
+                if (then := lost.verdict()) is not None:
+                    yield then
+                if isinstance(then, Resume):
+                    await sleep(then.wait)
+
+    def _request(self) -> dict[str, Any]:
+        method, path, headers = self.reading.request()
+        if method == "POST":
+            self.trace.add("request", self.body)
+        body = {"json": self.body} if method == "POST" else {}
+        return {"method": method, "url": self.url + path, "headers": headers, **body}
+
+    def stop(self) -> bool:
+        """Ask the server to stop the run, and stop paying; return whether it heard. The loop then ends with `Done`."""
+        self.stop_asked = True
+        try:
+            with httpx.Client(**self._options) as http:
+                return http.delete(f"{self.url}/chat/stream/{self.reading.run}").is_success
+        except httpx.HTTPError:
             return False
-        self.seen = place
+
+    async def astop(self) -> bool:
+        """Do the same on the running loop."""
+        self.stop_asked = True
+        try:
+            async with httpx.AsyncClient(**self._options) as http:
+                return (await http.delete(f"{self.url}/chat/stream/{self.reading.run}")).is_success
+        except httpx.HTTPError:
+            return False
+
+
+class Loss:
+    """Around one connection: catches how it broke, and asks the reading what to do then."""
+
+    def __init__(self, reading: Reading, timeout: float) -> None:
+        self.reading = reading
+        self.timeout = timeout
+        self.failure: Failure | None = None
+        self.sent = True
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, at: Any) -> bool:
+        """Keep how a connection broke; let everything else pass."""
+        if not isinstance(error, httpx.HTTPError):
+            return False
+        self.sent = not isinstance(error, UNSENT)
+        if isinstance(error, httpx.TimeoutException):
+            self.failure = Failure("timeout", f"Nothing came for {self.timeout:g} seconds.")
+        elif self.reading.begun:
+            told = f"The connection broke ({type(error).__name__}) before the answer ended."
+            self.failure = Failure("truncated", told)
+        else:
+            self.failure = Failure("network_error", str(error) or type(error).__name__)
         return True
+
+    def refused(self, response: httpx.Response, body: bytes) -> None:
+        """Keep a response without frames."""
+        self.failure = self.reading.refuse(response.status_code, response.headers, body)
+
+    def verdict(self) -> Resume | Error | None:
+        """Return what comes of it."""
+        return self.reading.lost(self.failure, now=now(), rand=random.random, sent=self.sent)
+
+
+def ask(
+    url: str,
+    message: str = "",
+    *,
+    token: str | None = None,
+    read_timeout: float = 60.0,
+    resume: RetryPolicy = RESUME,
+    **fields: Any,
+) -> Answer:
+    """Ask the server at `url` and return the `Answer` to iterate; the request leaves at the first step.
+
+    `fields` are the contract's others: `messages`, `system`, `model`, `max_tokens`. `read_timeout` is the longest
+    silence in seconds (a server's heartbeats break it), `resume` the policy by which a cut stream is taken up again.
+    """
+    return Answer(url, {"message": message, **fields}, Reading(policy=resume), token=token, timeout=read_timeout)
 
 
 async def stream(
@@ -53,58 +188,17 @@ async def stream(
     run: str | None = None,
     token: str | None = None,
     read_timeout: float = 60.0,
+    resume: RetryPolicy = RESUME,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Trace:
-    """Ask `{url}/chat/stream` and return the trace when the stream has ended, one way or another.
+    """Ask, write every frame into `trace`, and return it when the answer has ended, one way or another.
 
-    A stream that ends without a final frame gets an `error` mark, `truncated`; a server that cannot be reached, or
-    that falls silent for `read_timeout` seconds, `network_error` or `timeout`; a refusal without a frame,
-    `invalid_request`. Nothing is raised for them.
+    A stream that is cut for good gets an `error` mark, `truncated`; a server that cannot be reached, or that falls
+    silent for `read_timeout` seconds, `network_error` or `timeout`; a refusal, the kind of its status. Nothing is
+    raised for them. `stopping` tells whether a stop was asked for elsewhere.
     """
-    headers = {"accept": ACCEPT}
-    if run is not None:
-        headers["x-claude-lab-run"] = run
-    if token is not None:
-        headers["authorization"] = f"Bearer {token}"
-    trace.add("request", dict(body))
-    timeout = httpx.Timeout(read_timeout, connect=10.0)
-    try:
-        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as http:
-            async with http.stream("POST", f"{url}/chat/stream", json=dict(body), headers=headers) as response:
-                await read(response, trace)
-    except httpx.TimeoutException:
-        fail(trace, "timeout", f"Nothing came for {read_timeout} seconds.")
-    except httpx.HTTPError as error:
-        begun = trace.last("head") is not None
-        told = f"The connection broke ({type(error).__name__}) before the answer ended." if begun else str(error)
-        fail(trace, "truncated" if begun else "network_error", told)
+    reading = Reading(trace, policy=resume, stopping=stopping)
+    reading.run = run or reading.run
+    async for _ in Answer(url, body, reading, token=token, timeout=read_timeout):
+        pass
     return trace
-
-
-async def read(response: httpx.Response, trace: Trace) -> None:
-    """Write a response into the trace."""
-    trace.add("head", response.status_code)
-    if not response.headers.get("content-type", "").startswith(ACCEPT):
-        fail(trace, "invalid_request", sentence(response.status_code, await response.aread()))
-        return
-    reading = Reading(trace)
-    async for chunk in response.aiter_raw():
-        reading.feed(chunk)
-    if not trace.ended:
-        fail(trace, "truncated", "The stream ended without its final frame; what came is not the whole answer.")
-
-
-def fail(trace: Trace, kind: str, message: str) -> None:
-    """Add an `error` mark, unless the stream had ended already."""
-    if not trace.ended:
-        trace.add("error", {"error": kind, "message": message, "retryable": kind != "invalid_request"})
-
-
-def sentence(status: int, body: bytes) -> str:
-    """Return what a refusal says: FastAPI's detail, or the beginning of a page."""
-    try:
-        detail = json.loads(body)["detail"]
-    except (ValueError, KeyError, TypeError):
-        return f"The server answered {status}: {body[:200].decode('utf-8', 'replace')!r}."
-    if isinstance(detail, list):
-        detail = "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg')}" for item in detail)
-    return f"The server answered {status}: {detail}"

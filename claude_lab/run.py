@@ -56,7 +56,7 @@ class Run:
 
     async def _stream(self) -> None:
         try:
-            await client.stream(self.url, self.body, self.trace, run=self.name)
+            await client.stream(self.url, self.body, self.trace, run=self.name, stopping=lambda: self.stop_asked)
         except asyncio.CancelledError:
             self._end("stopped")
             raise

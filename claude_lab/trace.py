@@ -14,6 +14,7 @@ Kinds, and the value each carries:
 | `retry` | the `retry` frame: error, attempt, wait |
 | `thinking`, `delta` | the text of one piece |
 | `tool`, `reset`, `moved` | the frame |
+| `resume` | the client comes back after a cut: error, attempt, wait, after (the last id it has) |
 | `done` | the `done` frame: stop_reason, usage, ttft, events |
 | `error` | the `error` frame: error, message, retryable, ... |
 """

@@ -28,7 +28,7 @@ def table() -> str:
     """Return the floors, highest first, one row per module."""
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     rows = ["| floor | module | what it is |", "|---|---|---|"]
-    (contract,) = tools["importlinter"]["contracts"]
+    contract = next(each for each in tools["importlinter"]["contracts"] if each["type"] == "layers")
     floors = [[name.strip(" ()") for name in layer.split(":")] for layer in contract["layers"]]
     for height, floor in zip(range(len(floors) - 1, -1, -1), floors, strict=True):
         rows += [f"| {height} | `{module}` | {purpose(module)} |" for module in floor]

@@ -11,7 +11,8 @@ import pytest
 
 from claude_lab import client
 from claude_lab.background import TransportProtocol, serve
-from claude_lab.client import Reading, sentence
+from claude_lab.reading import Reading, sentence
+from claude_lab.retry import RetryPolicy
 from claude_lab.runs import encode
 from claude_lab.trace import Trace
 
@@ -21,6 +22,7 @@ WHOLE = [
     encode("delta", {"text": "🌊"}, 3),
     encode("done", {"stop_reason": "end_turn", "usage": {"output_tokens": 2}, "ttft": 0.0, "events": 4}, 4),
 ]
+QUICK = RetryPolicy(max_retries=2, base_delay=0.001, jitter="none")
 
 
 def kinds(trace: Trace) -> list[str]:
@@ -56,7 +58,7 @@ def server(
 def trace_of(app: Any, **options: Any) -> Trace:
     """Ask an app and return the trace."""
     with serve(app, protocol=TransportProtocol) as served:
-        return asyncio.run(client.stream(served.url, {"message": "Hi"}, Trace(), **options))
+        return asyncio.run(client.stream(served.url, {"message": "Hi"}, Trace(), **{"resume": QUICK, **options}))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
@@ -119,26 +121,29 @@ def test_an_error_frame_is_kept_as_it_came() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "said"),
+    ("status", "body", "kind", "error", "said"),
     [
         (
             422,
             b'{"detail": [{"loc": ["body", "message"], "msg": "is empty"}]}',
             "application/json",
+            "invalid_request",
             "body.message: is empty",
         ),
-        (403, b'{"detail": "The origin may not ask."}', "application/json", "403: The origin may not ask."),
-        (502, b"<html>Bad Gateway</html>", "text/html", "<html>Bad Gateway"),
-        (200, b"<html>Sign in</html>", "text/html", "<html>Sign in"),
-        (500, b"\xff\xfe", "application/octet-stream", "500"),
+        (403, b'{"detail": "The origin may not ask."}', "application/json", "auth_error", "403: The origin may not"),
+        (502, b"<html>Bad Gateway</html>", "text/html", "server_error", "<html>Bad Gateway"),
+        (200, b"<html>Sign in</html>", "text/html", "unknown", "<html>Sign in"),
+        (500, b"\xff\xfe", "application/octet-stream", "server_error", "500"),
     ],
 )
-def test_a_refusal_without_a_frame_is_told_in_a_sentence(status: int, body: bytes, kind: str, said: str) -> None:
-    """JSON details are read, pages are quoted."""
+def test_a_refusal_without_a_frame_is_told_in_a_sentence(
+    status: int, body: bytes, kind: str, error: str, said: str
+) -> None:
+    """JSON details are read, pages are quoted; the status says whether asking again can help."""
     trace = trace_of(server(status, [body], kind=kind))
 
     assert trace.error is not None
-    assert (trace.error["error"], trace.error["retryable"]) == ("invalid_request", False)
+    assert (trace.error["error"], trace.error["retryable"]) == (error, error == "server_error")
     assert said in trace.error["message"]
 
 
