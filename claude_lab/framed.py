@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -27,7 +27,13 @@ HEADERS = {
 
 
 class FrameResponse(Response):
-    """A run's frames from one place on, as they are written; the head waits for the upstream, or for `grace`."""
+    """A run's frames from one place on, as they are written; the head waits for the upstream, or for `grace`.
+
+    A subclass may write the entries in the words of another protocol, with `names` for headers and a `closing` line.
+    """
+
+    names: Mapping[str, str] = HEADERS
+    closing = b""
 
     def __init__(self, run: Run, settings: Settings, *, after: int = 0) -> None:
         self.run = run
@@ -55,15 +61,27 @@ class FrameResponse(Response):
 
     async def _write(self, send: Any) -> None:
         first = await self._first()
-        status, extra = head_of(first, self.after - len(first))
-        names = {**HEADERS, RUN: self.run.name, **extra}
+        status, extra = self.head(first)
+        names = {**self.names, RUN: self.run.name, **extra}
         raw = [(name.encode(), value.encode("latin-1")) for name, value in names.items()]
         await send({"type": "http.response.start", "status": status, "headers": raw})
-        body = (sse.comment("ok") if status == 200 else b"") + b"".join(entry.data for entry in first)
+        body = sse.comment("ok") + self.written(first) if status == 200 else self.refused(first)
         await send({"type": "http.response.body", "body": body, "more_body": True})
         async for data in self._rest():
             await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": self.closing if status == 200 else b""})
+
+    def head(self, first: list[Entry]) -> tuple[int, dict[str, str]]:
+        """Return the status and the headers that these first entries ask for."""
+        return head_of(first, self.after - len(first))
+
+    def written(self, entries: list[Entry]) -> bytes:
+        """Return the entries' bytes."""
+        return b"".join(entry.data for entry in entries)
+
+    def refused(self, entries: list[Entry]) -> bytes:
+        """Return the body of an answer with the status of an error, which is the last entry."""
+        return self.written(entries)
 
     async def _first(self) -> list[Entry]:
         """Return the entries to begin with: up to the first that an upstream's answer made, or what grace brought."""
@@ -82,7 +100,7 @@ class FrameResponse(Response):
             entries = await self.run.read(self.after, self.settings.heartbeat)
             self.after += len(entries)
             if entries:
-                yield b"".join(entry.data for entry in entries)
+                yield self.written(entries)
             elif self.run.ended:
                 return
             else:  # silence, or an upstream's ping
