@@ -2,6 +2,9 @@
 
 A run's producer is not the request: readers come and go. A run that nobody reads for `orphan_grace` seconds is
 stopped, and so is its spending. One `read` serves replay and tail, so there is no hand-over to lose anything in.
+
+An entry's id is `<epoch>-<seq>`. `seq` counts a run's entries from 1 without a gap; `epoch` counts its producers, and
+what one of them appends after the next has taken over is dropped.
 """
 
 from __future__ import annotations
@@ -10,27 +13,38 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from claude_lab import sse
+from claude_lab.clock import now
 
-EPOCH = 1
 FINAL = frozenset({"done", "error"})
 STOPPED: dict[str, Any] = {"stop_reason": "stopped", "usage": {}, "ttft": None, "events": 0}
 NAME = re.compile(r"[A-Za-z0-9_-]{16,64}")
 EVENT_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+Frame = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is kept: runs, bytes and readers of each, and the seconds that an ended one stays readable."""
+
+    runs: int = 1000
+    run_bytes: int = 16 * 2**20
+    readers: int = 32
+    age: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One frame of a run: its number from 1, its type, the frame itself, and its bytes on the wire."""
+    """One frame of a run: its number from 1, its type, the frame, its bytes on the wire, and its producer's epoch."""
 
     seq: int
     kind: str
     frame: dict[str, Any]
     data: bytes
+    epoch: int = 1
 
 
 def new_name() -> str:
@@ -38,47 +52,79 @@ def new_name() -> str:
     return secrets.token_urlsafe(16)
 
 
-def seq_of(event_id: str) -> int:
-    """Return the number in an event id `<epoch>-<seq>`. Raises ValueError for anything else."""
-    found = EVENT_ID.fullmatch(event_id)
-    if not found or int(found[1]) != EPOCH:
-        raise ValueError(f"The event id {event_id[:40]!r} is none of ours; send back an id as it came, such as '1-12'.")
-    return int(found[2])
+def check_name(name: str) -> None:
+    """Raise ValueError for a name that is no name."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"The run name {name[:70]!r} is malformed; send 16 to 64 letters, digits, - or _.")
 
 
-def encode(kind: str, frame: dict[str, Any], seq: int) -> bytes:
+def encode(kind: str, frame: dict[str, Any], seq: int, epoch: int = 1) -> bytes:
     """Return a frame's bytes: the JSON alone in its block, then its id in one of its own."""
-    event_id = f"{EPOCH}-{seq}"
-    return sse.encode(json.dumps({"type": kind, **frame, "id": event_id})) + sse.encode(id=event_id)
+    if "id" in frame:  # the event's id has the last word
+        frame = {name: value for name, value in frame.items() if name != "id"}
+    return encode_json(kind, json.dumps(frame), seq, epoch)
 
 
-@dataclass(slots=True)
+def encode_json(kind: str, told: str, seq: int, epoch: int) -> bytes:
+    """Return the same for a frame that is JSON already: one line, as `json.dumps` writes it, so one `data:` line."""
+    event_id = f"{epoch}-{seq}"
+    fields = f"{told[1:-1]}, " if len(told) > 2 else ""
+    return f'data: {{"type": "{kind}", {fields}"id": "{event_id}"}}\n\nid: {event_id}\n\n'.encode()
+
+
+def wake(waiter: asyncio.Future[None]) -> None:
+    """Let whoever waits go on."""
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+@dataclass(slots=True, eq=False)
 class Run:
     """One generation: its log, its readers and the task that writes it."""
 
     name: str
     orphan_grace: float
+    bounds: Bounds = field(default_factory=Bounds)
     entries: list[Entry] = field(default_factory=list)
+    epoch: int = 1
+    size_bytes: int = 0
     readers: int = 0
     ended: bool = False
+    ended_at: float | None = None
     producer: asyncio.Task[None] | None = None
     stopping: bool = False
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: list[asyncio.Future[None]] = field(default_factory=list)
     _orphaned: asyncio.TimerHandle | None = None
 
     def append(self, kind: str, frame: dict[str, Any]) -> None:
         """Add a frame; after a final one nothing is added any more."""
-        if self.ended:
+        self.write(self.epoch, ((kind, frame),))
+
+    def write(self, epoch: int, frames: Iterable[Frame]) -> None:
+        """Add the frames of the producer of that epoch, unless another has taken over."""
+        if epoch != self.epoch:
             return
-        seq = len(self.entries) + 1
-        self.entries.append(Entry(seq, kind, frame, encode(kind, frame, seq)))
-        self.ended = kind in FINAL
+        for kind, frame in frames:
+            if self.ended:
+                break
+            seq = len(self.entries) + 1
+            self._add(Entry(seq, kind, frame, encode(kind, frame, seq, epoch), epoch))
+        if self.size_bytes > self.bounds.run_bytes and not self.ended:
+            self.stop()
+            self.append(*too_long(self.bounds.run_bytes))
         self.announce()
+
+    def _add(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.size_bytes += len(entry.data)
+        if entry.kind in FINAL:
+            self.ended, self.ended_at = True, now()
 
     def announce(self) -> None:
         """Wake the readers."""
-        self._news.set()
-        self._news = asyncio.Event()
+        for waiter in self._waiting:
+            wake(waiter)
+        self._waiting.clear()
 
     def ping(self) -> None:
         """Tell the readers that the upstream is alive."""
@@ -87,14 +133,40 @@ class Run:
     async def read(self, after: int, block: float) -> list[Entry]:
         """Return the entries after number `after`, waiting up to `block` seconds for one; [] when nothing came."""
         if len(self.entries) <= after and not self.ended:
-            try:
-                await asyncio.wait_for(self._news.wait(), block)
-            except TimeoutError:
-                return []
+            await self._news(block)
         return self.entries[after:]
 
+    async def _news(self, block: float) -> None:
+        """Wait for an announcement, at most so many seconds."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(waiter)
+        timer = loop.call_later(block, wake, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+
+    def place(self, event_id: str) -> int:
+        """Return the number in an event id of this run; one beyond the end is the end. Raises ValueError for any other.
+
+        A reader behind that place gets exactly what it has not seen.
+        """
+        found = EVENT_ID.fullmatch(event_id)
+        epoch, seq = (int(found[1]), int(found[2])) if found else (0, 0)
+        written = self.entries[seq - 1].epoch if 0 < seq <= len(self.entries) else None
+        if not 1 <= epoch <= self.epoch or written not in (None, epoch):
+            raise ValueError(
+                f"The event id {event_id[:40]!r} is none of this run's; send back an id as it came, such as '1-12'."
+            )
+        return min(seq, len(self.entries))
+
     def join(self) -> None:
-        """Count a reader in."""
+        """Count a reader in. Raises OverflowError when the run has as many as it may."""
+        if self.readers >= self.bounds.readers:
+            raise OverflowError(f"This run has {self.readers} readers; try again when one has left.")
         self.readers += 1
         if self._orphaned is not None:
             self._orphaned.cancel()
@@ -114,36 +186,96 @@ class Run:
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Let `work` write the log; should it be stopped before its first step, the log ends all the same."""
+        writer = Writer(self, self.epoch)
         self.producer = asyncio.create_task(work)
-        self.producer.add_done_callback(lambda task: self.append("done", dict(STOPPED)))
+        self.producer.add_done_callback(lambda task: writer.append("done", dict(STOPPED)))
+
+    def turn(self, epoch: int) -> Writer:
+        """Begin a later epoch and return its writer; what the producer before still writes is dropped."""
+        self.epoch = epoch
+        if self.producer is not None:
+            self.producer.cancel()
+        return Writer(self, epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """One producer's hold of a run; after the next one's `turn` it writes nothing any more."""
+
+    run: Run
+    epoch: int = 1
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.run.name
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self.run.stopping
+
+    def append(self, kind: str, frame: dict[str, Any]) -> None:
+        """Add a frame."""
+        self.run.write(self.epoch, ((kind, frame),))
+
+    def extend(self, frames: Iterable[Frame]) -> None:
+        """Add several at once: readers wake once."""
+        self.run.write(self.epoch, frames)
+
+    def ping(self) -> None:
+        """Tell the readers that the upstream is alive."""
+        self.run.ping()
+
+
+def too_long(run_bytes: int) -> Frame:
+    """Return the final frame of a run that outgrew its log."""
+    message = f"The answer outgrew MAX_RUN_BYTES={run_bytes} and was stopped; raise it, or ask for fewer max_tokens."
+    return "error", {"error": "token_limit", "message": message, "retryable": False}
 
 
 @dataclass(slots=True)
 class Runs:
-    """The runs of one server, bounded: the oldest ended ones go first."""
+    """The runs of one server in memory, bounded; a run is found by the caller that made it and by no other."""
 
-    most: int = 1000
-    runs: dict[str, Run] = field(default_factory=dict)
+    bounds: Bounds = field(default_factory=Bounds)
+    runs: dict[tuple[str, str], Run] = field(default_factory=dict)
 
-    def add(self, name: str, orphan_grace: float) -> Run:
+    async def add(
+        self, name: str, orphan_grace: float, *, caller: str = "", request: dict[str, Any] | None = None
+    ) -> Run:
         """Register a new run. Raises ValueError for a name that is taken or malformed, OverflowError when full."""
-        if not NAME.fullmatch(name):
-            raise ValueError(f"The run name {name[:70]!r} is malformed; send 16 to 64 letters, digits, - or _.")
-        if name in self.runs:
+        check_name(name)
+        self._forget()
+        if (caller, name) in self.runs:
             raise ValueError(f"The run {name!r} exists already; read it with GET, or choose another name.")
-        if len(self.runs) >= self.most:
-            oldest = next((other for other, run in self.runs.items() if run.ended), None)
+        if len(self.runs) >= self.bounds.runs:
+            oldest = next((key for key, run in self.runs.items() if run.ended), None)
             if oldest is None:
-                raise OverflowError(f"{self.most} runs are under way; try again when some have ended.")
+                raise OverflowError(f"{self.bounds.runs} runs are under way; try again when some have ended.")
             del self.runs[oldest]
-        self.runs[name] = run = Run(name, orphan_grace)
+        self.runs[caller, name] = run = Run(name, orphan_grace, self.bounds)
         return run
 
-    def get(self, name: str) -> Run | None:
-        """Return the run, or None."""
-        return self.runs.get(name)
+    async def get(self, name: str, *, caller: str = "") -> Run | None:
+        """Return the caller's run of that name, or None."""
+        run = self.runs.get((caller, name))
+        return None if run is None or self._old(run) else run
+
+    def _forget(self) -> None:
+        """Drop what ended too long ago, from the oldest run on."""
+        while self.runs and self._old(next(iter(self.runs.values()))):
+            del self.runs[next(iter(self.runs))]
+
+    def _old(self, run: Run) -> bool:
+        return run.ended_at is not None and now() - run.ended_at > self.bounds.age
 
     @property
     def open(self) -> int:
         """How many runs are under way."""
         return sum(not run.ended for run in self.runs.values())
+
+    async def close(self) -> None:
+        """Stop every run."""
+        for run in self.runs.values():
+            run.stop()

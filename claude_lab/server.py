@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import time
 from collections.abc import AsyncIterator
 from importlib.resources import files
@@ -32,7 +33,7 @@ from claude_lab.framed import RUN, FrameResponse
 from claude_lab.guard import Guard
 from claude_lab.probe import Probe
 from claude_lab.retry import Attempt, RetryPolicy
-from claude_lab.runs import Run, Runs, new_name, seq_of
+from claude_lab.runs import Bounds, Run, Runs, Writer, new_name
 from claude_lab.settings import Settings
 from claude_lab.spending import CeilingReached, Ledger
 
@@ -74,11 +75,11 @@ class Relay:
         self.policy = policy
         self.ledger = ledger
         self.share = policy.share()
-        self.runs = Runs()
+        self.runs = Runs(bounds_of(settings))
         self.client: Any = None
         self.warnings: list[str] = []
 
-    async def produce(self, run: Run, request: dict[str, Any]) -> None:
+    async def produce(self, run: Writer, request: dict[str, Any]) -> None:
         """Write a run's log: frames as they come, and one final frame whatever happens."""
         translator = Translator(run.name, now())
         try:
@@ -94,7 +95,7 @@ class Relay:
 
             run.append(*error_frame(failure_of(error)))
 
-    async def _relay(self, run: Run, request: dict[str, Any], translator: Translator) -> None:
+    async def _relay(self, run: Writer, request: dict[str, Any], translator: Translator) -> None:
         # The SDK takes a second to import: off the loop, so that the server answers meanwhile.
         upstream = await asyncio.to_thread(load_upstream)
 
@@ -112,18 +113,55 @@ class Relay:
         )
         async with contextlib.aclosing(batches):
             async for batch in batches:
-                for event in batch:
-                    for frame in translator.frames(event, now()):
-                        run.append(*frame)
-                    if event["type"] == "ping":
-                        run.ping()
+                at = now()
+                run.extend([frame for event in batch for frame in translator.frames(event, at)])
+                if any(event["type"] == "ping" for event in batch):
+                    run.ping()
+
+    async def open(self, asked: Request, name: str | None, request: dict[str, Any]) -> Run:
+        """Register a run for whoever asks, by their name or a new one. Raises HTTPException 409 or 503."""
+        grace, caller = self.settings.orphan_grace, self.caller_of(asked)
+        try:
+            return await self.runs.add(name or new_name(), grace, caller=caller, request=request)
+        except ValueError as error:
+            raise HTTPException(409, str(error)) from None
+        except OverflowError as error:
+            raise full(error) from None
+
+    def begin(self, run: Run, request: dict[str, Any]) -> None:
+        """Ask the upstream, and let the answer be written into the run."""
+        run.start(self.produce(Writer(run), request))
+
+    async def find(self, asked: Request, name: str, last_event_id: str | None = None) -> tuple[Run, int]:
+        """Return the caller's run and the place behind an event id, 0 without one. Raises HTTPException 404 or 400."""
+        run = await self.runs.get(name, caller=self.caller_of(asked))
+        if run is None:
+            raise HTTPException(404, f"There is no run {name[:70]!r}; it may have ended long ago.")
+        try:
+            return run, run.place(last_event_id) if last_event_id else 0
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from None
+
+    def caller_of(self, asked: Request) -> str:
+        """Return who asks, as a digest of the token and the prefix: a run is found by the caller that made it only."""
+        token = asked.headers.get("authorization", "") if self.settings.token else ""
+        return hashlib.sha256(f"{token}\n{asked.scope.get('root_path', '')}".encode()).hexdigest()[:32]
 
     async def close(self) -> None:
         """Stop every run and close the client."""
-        for run in self.runs.runs.values():
-            run.stop()
+        await self.runs.close()
         if self.client is not None:
             await self.client.close()
+
+
+def full(error: OverflowError) -> HTTPException:
+    """Return the refusal of what would pass a bound."""
+    return HTTPException(503, str(error), {"retry-after": "5"})
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """Return how much of runs these settings keep."""
+    return Bounds(settings.max_runs, settings.max_run_bytes, settings.max_readers, settings.run_age)
 
 
 def load_upstream() -> Any:
@@ -178,41 +216,29 @@ def add_chat(app: FastAPI, relay: Relay) -> None:
         body: ChatRequest, asked: Request, x_claude_lab_run: Annotated[str | None, Header()] = None
     ) -> Response:
         """Stream an answer as server-sent events."""
+        request = body.upstream(relay.settings.model)
         if (held := jupyter.warning(asked.headers)) and held not in relay.warnings:
             relay.warnings.append(held)
-        try:
-            run = relay.runs.add(x_claude_lab_run or new_name(), relay.settings.orphan_grace)
-        except ValueError as error:
-            raise HTTPException(409, str(error)) from None
-        except OverflowError as error:
-            raise HTTPException(503, str(error), {"retry-after": "5"}) from None
-        response = FrameResponse(run, relay.settings)
-        run.start(relay.produce(run, body.upstream(relay.settings.model)))
+        run = await relay.open(asked, x_claude_lab_run, request)
+        response = FrameResponse(run, relay.settings)  # the first reader is counted before the producer starts
+        relay.begin(run, request)
         return response
 
     @app.get("/chat/stream/{name}", response_class=Response)
-    async def resume(name: str, last_event_id: Annotated[str | None, Header()] = None) -> Response:
+    async def resume(name: str, asked: Request, last_event_id: Annotated[str | None, Header()] = None) -> Response:
         """Stream a run again, from behind `Last-Event-ID` on."""
-        run = found(relay, name)
+        run, after = await relay.find(asked, name, last_event_id)
         try:
-            after = seq_of(last_event_id) if last_event_id else 0
-        except ValueError as error:
-            raise HTTPException(400, str(error)) from None
-        return FrameResponse(run, relay.settings, after=min(after, len(run.entries)))
+            return FrameResponse(run, relay.settings, after=after)
+        except OverflowError as error:
+            raise full(error) from None
 
     @app.delete("/chat/stream/{name}", status_code=204)
     @app.post("/chat/stream/{name}/stop", status_code=204)
-    async def stop(name: str) -> None:
+    async def stop(name: str, asked: Request) -> None:
         """Stop a run, and stop paying for it."""
-        found(relay, name).stop()
-
-
-def found(relay: Relay, name: str) -> Run:
-    """Return the run of that name, or answer 404."""
-    run = relay.runs.get(name)
-    if run is None:
-        raise HTTPException(404, f"There is no run {name[:70]!r}; it may have ended long ago.")
-    return run
+        run, _ = await relay.find(asked, name)
+        run.stop()
 
 
 def add_company(app: FastAPI, relay: Relay) -> None:

@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     heartbeat: float = Field(default=15.0, gt=0)
     idle_timeout: float = Field(default=120.0, gt=0)
     orphan_grace: float = Field(default=30.0, ge=0)
+    max_runs: int = Field(default=1000, ge=1)
+    max_run_bytes: int = Field(default=16 * 2**20, ge=1)
+    max_readers: int = Field(default=32, ge=1)
+    run_age: float = Field(default=600.0, ge=0)
     allowed_hosts: Names = LOOPBACK
     allowed_origins: Names = ()
     token: SecretStr | None = None
