@@ -36,6 +36,7 @@ from claude_lab.retry import Attempt, RetryPolicy
 from claude_lab.runs import Bounds, Run, Runs, Writer, new_name
 from claude_lab.settings import Settings
 from claude_lab.spending import CeilingReached, Ledger
+from claude_lab.ui_response import add_ui
 
 MAX_TOKENS = 128_000
 
@@ -192,6 +193,7 @@ def create_app(
 
     app = FastAPIOffline(title="claude_lab", version="0.1.0", lifespan=lifespan, redoc_url=None)
     add_chat(app, relay)
+    add_ui(app, relay, lambda **fields: ChatRequest(**fields).upstream(relay.settings.model))
     add_company(app, relay)
     app.router.routes.append(Route("/_lab/probe", Probe()))
     if chosen.allowed_origins:

@@ -427,6 +427,10 @@ ROUTES = [
     ("DELETE", "/chat/stream/name-of-some-run-x"),
     ("POST", "/chat/stream/name-of-some-run-x/stop"),
     ("GET", "/"),
+    ("POST", "/chat/ui"),
+    ("GET", "/chat/ui/name-of-some-run-x/stream"),
+    ("DELETE", "/chat/ui/name-of-some-run-x/stream"),
+    ("GET", "/chat/ui.js"),
     ("GET", "/docs"),
     ("GET", "/static-offline-docs/swagger-ui.css"),
     ("GET", "/openapi.json"),
@@ -479,7 +483,9 @@ def test_every_route_is_guarded(locked: Bench, method: str, path: str) -> None:
 def test_the_walk_knows_every_route(locked: Bench) -> None:
     """A route that is added is walked."""
     schema = locked.http.get("/openapi.json", headers={"authorization": "Bearer right"}).json()
-    walked = {(method, path.replace("name-of-some-run-x", "{name}")) for method, path in ROUTES}
+    walked = {
+        (method, path.replace("name-of-some-run-x", name)) for method, path in ROUTES for name in ("{name}", "{chat}")
+    }
 
     assert {(verb.upper(), path) for path, verbs in schema["paths"].items() for verb in verbs} <= walked
 

@@ -1,0 +1,161 @@
+"""`POST /chat/ui`: a run read by `useChat`, and the routes by which it asks, comes back and stops."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header, HTTPException, Query
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from claude_lab import ui, ui_request
+from claude_lab.framed import HEADERS, FrameResponse
+from claude_lab.runs import Entry, Run
+from claude_lab.settings import Settings
+
+SENTENCE = {"content-type": "text/plain; charset=utf-8"}
+Version = Annotated[int, Query(ge=6)]
+Chat = tuple[str, str]
+"""Who asks, and the id that the page has for its chat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A chat's last run, and the id of the message that it writes."""
+
+    run: str
+    message_id: str
+
+
+@dataclass(slots=True)
+class Chats:
+    """Which run a chat asked for last, bounded: what was asked longest ago is forgotten first."""
+
+    most: int = 10_000
+    turns: dict[Chat, Turn] = field(default_factory=dict)
+
+    def put(self, chat: Chat, turn: Turn) -> None:
+        """Remember a chat's last run."""
+        self.turns.pop(chat, None)
+        self.turns[chat] = turn
+        if len(self.turns) > self.most:
+            del self.turns[next(iter(self.turns))]
+
+    def get(self, chat: Chat) -> Turn | None:
+        """Return a chat's last run, or None."""
+        return self.turns.get(chat)
+
+
+class UIResponse(FrameResponse):
+    """A run's frames as a UI message stream; an error before it begins is its sentence, which `useChat` shows.
+
+    Raises OverflowError, as any reader of a run does that has as many as it may.
+    """
+
+    names: Mapping[str, str] = {**HEADERS, ui.HEADER: "v1"}
+    closing = ui.DONE
+
+    def __init__(self, run: Run, settings: Settings, turn: Turn, *, after: int = 0, version: int = 6) -> None:
+        super().__init__(run, settings, after=after)
+        self.parts = ui.Parts(turn.message_id, resets=version >= 7)
+        self.written(run.entries[:after])
+
+    def head(self, first: list[Entry]) -> tuple[int, dict[str, str]]:
+        """Return the status and the headers that these first entries ask for."""
+        status, extra = super().head(first)
+        return status, extra if status == 200 else extra | SENTENCE
+
+    def written(self, entries: list[Entry]) -> bytes:
+        """Return the entries as parts, with their ids."""
+        return b"".join(
+            ui.encode(self.parts.of(entry.kind, entry.frame), f"{entry.epoch}-{entry.seq}") for entry in entries
+        )
+
+    def refused(self, entries: list[Entry]) -> bytes:
+        """Return the last entry's sentence."""
+        return str(entries[-1].frame["message"]).encode()
+
+
+def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) -> None:
+    """Add the routes of `useChat` to the relay's; `upstream(**fields)` is a Messages API request, or a ValueError.
+
+    A version of the `ai` package other than 6 is told by `?ai=`, which stays in the URL when it comes back.
+    """
+    chats = Chats()
+
+    @app.post("/chat/ui", response_class=Response)
+    async def ask(
+        asked: Request, x_claude_lab_run: Annotated[str | None, Header()] = None, ai: Version = 6
+    ) -> Response:
+        """Stream an answer to `useChat`."""
+        try:
+            wanted = ui_request.read(await body_of(asked))
+            request = upstream(**wanted.fields)
+            run = await relay.open(asked, x_claude_lab_run, request)
+        except HTTPException as error:
+            return said(error)
+        except ValueError as error:
+            return PlainTextResponse(sentence(error), 422)
+        turn = Turn(run.name, wanted.continues or run.name)
+        chats.put((relay.caller_of(asked), wanted.chat), turn)
+        response = UIResponse(run, relay.settings, turn, version=ai)  # counted before the producer starts
+        relay.begin(run, request)
+        return response
+
+    @app.get("/chat/ui/{chat}/stream", response_class=Response)
+    async def resume(
+        chat: str,
+        asked: Request,
+        x_claude_lab_run: Annotated[str | None, Header()] = None,
+        last_event_id: Annotated[str | None, Header()] = None,
+        ai: Version = 6,
+    ) -> Response:
+        """Stream a chat's last run again, from its beginning or from behind `Last-Event-ID`; 204 when there is none."""
+        turn = chats.get((relay.caller_of(asked), chat))
+        if turn is None or x_claude_lab_run not in (None, turn.run):
+            return Response(status_code=204)
+        try:
+            run, after = await relay.find(asked, turn.run, last_event_id)
+            return UIResponse(run, relay.settings, turn, after=after, version=ai)
+        except HTTPException as error:
+            return said(error)
+        except OverflowError as error:
+            return PlainTextResponse(str(error), 503, {"retry-after": "5"})
+
+    @app.delete("/chat/ui/{chat}/stream", status_code=204)
+    async def stop(chat: str, asked: Request) -> None:
+        """Stop a chat's last run, and stop paying for it."""
+        if turn := chats.get((relay.caller_of(asked), chat)):
+            run, _ = await relay.find(asked, turn.run)
+            run.stop()
+
+    @app.get("/chat/ui.js", response_class=Response)
+    async def script() -> Response:
+        """Return the `fetch` that notices and heals cuts."""
+        source = (files("claude_lab") / "static" / "ui.js").read_text("utf-8")
+        return Response(source, media_type="text/javascript; charset=utf-8")
+
+
+def said(error: HTTPException) -> Response:
+    """Return a refusal as its sentence: `useChat` shows the body as it is."""
+    return PlainTextResponse(error.detail, error.status_code, error.headers)
+
+
+async def body_of(asked: Request) -> Any:
+    """Read a request's JSON. Raises ValueError when it is none."""
+    try:
+        return json.loads(await asked.body())
+    except ValueError:
+        raise ValueError("The body is no JSON; post {id, messages: [{role, parts}], trigger}.") from None
+
+
+def sentence(error: ValueError) -> str:
+    """Return what is wrong, in a sentence for a page; pydantic's own text is for developers."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return " ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}." for each in error.errors())
