@@ -59,6 +59,26 @@ class Day:
         """What the engine writes, in its order."""
         return self.outcome, self.attempts, self.first, self.settled, self.causes, self.load, self.times
 
+    @property
+    def served(self) -> int:
+        """How many calls were served."""
+        return sum(OUTCOMES[outcome] == "ok" for outcome in self.outcome)
+
+    @property
+    def requests(self) -> int:
+        """How many attempts all calls made together."""
+        return int(sum(self.attempts))
+
+    @property
+    def ended(self) -> float:
+        """When the last call was settled, in seconds."""
+        return float(max(self.settled))
+
+    @property
+    def longest(self) -> float:
+        """How long the longest call took until it was settled, in seconds."""
+        return max(float(end - start) for start, end in zip(self.arrivals, self.settled, strict=True))
+
     def rows(self) -> list[Row]:
         """Return one row per call."""
         columns = zip(self.arrivals, self.outcome, self.attempts, self.first, self.settled, strict=True)

@@ -1,6 +1,6 @@
 """Figures of experiments: the map of a sweep, cost against wait, every attempt, the wait's survival, the pulse.
 
-Plain arrays in, matplotlib figures out; colors and frames are those of `plots`.
+Plain arrays, or a model's rows, in; matplotlib figures out; colors and frames are those of `plots`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from claude_lab.plots import PAIR, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from claude_lab.model import Row
 
 BLUE, RED, GREEN = PAIR[:3]
 MAP = "cividis"
@@ -125,6 +127,11 @@ def raster(times: Sequence[Sequence[float]], served: Sequence[bool], *, outage: 
     if axes.lines:
         figure.legend(loc="outside lower center", ncols=2, markerscale=4, frameon=False)
     return figure
+
+
+def every_attempt(rows: Sequence[Row], *, outage: float = 0.0, title: str = "") -> Figure:
+    """Draw the raster of a day's rows."""
+    return raster([row.times for row in rows], [row.outcome == "ok" for row in rows], outage=outage, title=title)
 
 
 def survival(waits: Mapping[str, Sequence[float]], *, limit: float | None = None, title: str = "") -> Figure:

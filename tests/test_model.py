@@ -117,3 +117,13 @@ def test_a_scenario_without_traffic_is_refused():
     """The sentence says how to get some."""
     with pytest.raises(ValueError, match="has no traffic"):
         model.day(Scenario(), RetryPolicy())
+
+
+def test_a_day_tells_what_its_rows_tell():
+    """Served, requests, the last settling and the longest call are those of the rows."""
+    scenario = Scenario(pace=INSTANT, outages=[Outage(0, 10)], traffic=calls(0.0, 8.0))
+
+    day = model.day(scenario, RetryPolicy(max_retries=2, jitter="none"), engine="plain")
+
+    assert (day.served, day.requests, day.ended, day.longest) == (1, 6, 11.0, 3.0)
+    assert [row.outcome for row in day.rows()] == ["max_retries", "ok"]

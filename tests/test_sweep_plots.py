@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from claude_lab import plots, sweep_plots
+from claude_lab import model, plots, sweep_plots
+from claude_lab.retry import RetryPolicy
+from claude_lab.scenario import Outage, Scenario
+from claude_lab.traffic import Traffic
 
 X, Y = ("base_delay", [0.5, 1.0, 2.0]), ("max_retries", [0, 1])
 VALUES = np.array([[0.5, 0.8, 0.95], [0.7, 0.99, math.inf]])
@@ -69,6 +72,17 @@ def test_every_attempt_is_a_dot():
     assert list(failed.get_xdata()) == [0.0, 0.5]
     assert list(won.get_xdata()) == [1.0]
     assert failed.get_color() == plots.PAIR[1]
+
+
+def test_a_days_rows_are_drawn_as_they_are():
+    """Each row's attempts stand in its line, the last one of a served call in blue."""
+    scenario = Scenario(pace="instant", outages=[Outage(0, 10)], traffic=Traffic(shape="replay", times=(0.0, 9.5)))
+    day = model.day(scenario, RetryPolicy(max_retries=1, jitter="none"), engine="plain")
+
+    failed, won = sweep_plots.every_attempt(day.rows(), outage=10).axes[0].lines
+
+    assert list(failed.get_xdata()) == [0.0, 1.0, 9.5]
+    assert list(won.get_xdata()) == [10.5]
 
 
 def test_failures_never_leave_the_survival_curve():
