@@ -62,6 +62,7 @@ def send_through(
     *,
     ending: Ending = "clean",
     fields: Sequence[tuple[str, str]] = (),
+    accept: str = "text/event-stream",
     accept_encoding: str = "",
     real: bool = False,
     watching: Callable[[str, Trace], None] | None = None,
@@ -71,7 +72,8 @@ def send_through(
     A rule of None is no proxy at all. With `real` an nginx rule runs in the installed nginx, where there is one. The
     body is chunked for a hop that speaks HTTP/1.1 and ends with the connection for one that speaks HTTP/1.0;
     `ending` may break it off. `fields` go into the upstream's head, such as ("x-accel-buffering", "no").
-    `watching` is given each label and its trace before the first byte, for a live view.
+    `accept` and `accept_encoding` are what the clients ask for; `watching` is given each label and its trace before
+    the first byte, for a live view.
     """
     origin = Origin(list(events if events is not None else schedule(100)), len(routes), ending, tuple(fields))
     with ExitStack() as stack:
@@ -87,7 +89,7 @@ def send_through(
             return stack.enter_context(Proxy(url, rule)).url, None
 
         targets = {label: target(rule) for label, rule in routes.items()}
-        lines = ["Accept: text/event-stream", *([f"Accept-Encoding: {accept_encoding}"] if accept_encoding else [])]
+        lines = [f"Accept: {accept}", *([f"Accept-Encoding: {accept_encoding}"] if accept_encoding else [])]
         return background.portal().run(origin.race(targets, lines, watching), timeout=600)
 
 

@@ -104,3 +104,13 @@ def test_an_address_that_does_not_answer_is_an_error_in_its_trace() -> None:
 
     assert trace.error is not None
     assert trace.error["error"] == "network_error"
+
+
+def test_jupyters_proxy_streams_for_one_header_only() -> None:
+    """One route holds everything for a client that accepts anything, and nothing for one that asks for a stream."""
+    route, events = {"jupyter": Rule.preset("jupyter-server-proxy")}, schedule(20, every=0.005)
+
+    anything = send_through(route, events, accept="*/*")["jupyter"]
+    stream = send_through(route, events)["jupyter"]
+
+    assert len(chunks(anything)) == 1 < len(chunks(stream))
