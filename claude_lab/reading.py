@@ -52,6 +52,7 @@ class Reading:
     moved: float | None = None
     damage: str = ""
     begun: bool = False
+    asking: bool = True
     _decoder: sse.Decoder = field(default_factory=sse.Decoder)
     _seen: tuple[int, int] = (0, 0)
     _tapes: dict[str, Tape] = field(default_factory=lambda: {kind: Tape() for kind in TEXT})
@@ -66,7 +67,7 @@ class Reading:
     def request(self) -> tuple[str, str, dict[str, str]]:
         """Return method, path and headers of the next request: the question at first, then the rest of its answer."""
         headers = {"accept": ACCEPT, "accept-encoding": "identity"}
-        if not self.resumed:
+        if self.asking:
             return "POST", "/chat/stream", headers | ({RUN: self.run} if self.run else {})
         return "GET", f"/chat/stream/{self.run}", headers | ({"last-event-id": self.last_id} if self.last_id else {})
 
@@ -144,12 +145,16 @@ class Reading:
             return self.fail(failure.kind, failure.message)
         if not refused:
             self._cut = failure
+        # The question never came to the run of that name, so it may be asked again.
+        self.asking = failure.status == 404 and not self.begun
+        if self.asking:
+            failure = self._cut
         self._state = self._state or self.policy.begin(now)
         verdict = self._state.after(failure, now=now, rand=rand)
         if self.run is None:
             verdict = GiveUp("the server named no run to come back to")
         if isinstance(verdict, GiveUp):
-            return self._give_up(failure.message.rstrip(".") if refused else verdict.reason)
+            return self._give_up(failure.message.rstrip(".") if failure.status is not None else verdict.reason)
         self.resumed += 1
         resume = Resume(error=failure.kind, attempt=self._state.retries, wait=verdict.seconds, after=self.last_id)
         self.trace.add("resume", asdict(resume))

@@ -4,6 +4,7 @@ The rules are those of the WHATWG HTML standard, section 9.2.6 "Interpreting an 
 Lines end at CR, LF or CRLF and at nothing else: U+2028, U+2029 and U+0085 are ordinary characters.
 
 Divergence 1: an event larger than `max_event_bytes` raises; the standard sets no limit.
+Divergence 2: a retry time of more than nine digits (eleven days) is not taken; the standard takes any number.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 
 LINE_END = re.compile(rb"\r\n|\n|\r")
 BOM = b"\xef\xbb\xbf"
+MOST_RETRY_DIGITS = 9
 
 
 class EventTooLarge(ValueError):
@@ -89,37 +91,42 @@ class Decoder:
 
         Raises EventTooLarge when an event passes `max_event_bytes`; the decoder is of no use after that.
         """
-        lines = LINE_END.split(self._prepare(chunk))
+        lines = LINE_END.split(self._settle(chunk))
+        lines[0] = self._rest + lines[0]
         self._rest = lines.pop()
         events = [event for line in lines if (event := self._take(line)) is not None]
-        if self._size + len(self._rest) > self.max_event_bytes:
+        self._check_size(self._rest)
+        return events
+
+    def _settle(self, chunk: bytes) -> bytes:
+        """Return the new bytes without what the last ones settled: the LF of a CR LF cut in two, and a BOM."""
+        if self._after_cr and chunk:
+            chunk = chunk.removeprefix(b"\n")
+            self._after_cr = False
+        if not self._started:
+            chunk, self._rest = self._rest + chunk, b""
+            if BOM.startswith(chunk) and chunk != BOM:
+                self._rest = chunk
+                return b""
+            chunk = chunk.removeprefix(BOM)
+            self._started = True
+        if chunk:
+            # A CR ends its line at once: waiting for a LF that may never come would hold the event back.
+            self._after_cr = chunk.endswith(b"\r")
+        return chunk
+
+    def _check_size(self, line: bytes) -> None:
+        """Refuse an event that is too large, wherever its bytes were cut."""
+        if self._size + len(line) > self.max_event_bytes:
             raise EventTooLarge(
                 f"An event passed {self.max_event_bytes} bytes without its blank line; "
                 "the stream is not text/event-stream, or needs a larger max_event_bytes."
             )
-        return events
-
-    def _prepare(self, chunk: bytes) -> bytes:
-        """Join the new bytes to the held ones; settle a CR LF cut in two, and a BOM."""
-        if self._after_cr and chunk:
-            chunk = chunk.removeprefix(b"\n")
-            self._after_cr = False
-        waiting = self._rest + chunk
-        if not self._started:
-            if BOM.startswith(waiting):
-                if waiting != BOM:
-                    self._rest = waiting
-                    return waiting
-                waiting = b""
-            waiting = waiting.removeprefix(BOM)
-            self._started = True
-        # A CR ends its line at once: waiting for a LF that may never come would hold the event back.
-        self._after_cr = waiting.endswith(b"\r")
-        return waiting
 
     def _take(self, line: bytes) -> Event | None:
         if not line:
             return self._dispatch()
+        self._check_size(line)
         name, _, value = line.partition(b":")
         text = value.removeprefix(b" ").decode("utf-8", "replace")
         if name == b"data":
@@ -129,7 +136,7 @@ class Decoder:
             self._event = text
         elif name == b"id" and "\0" not in text:
             self._id = text
-        elif name == b"retry" and value.removeprefix(b" ").isdigit():
+        elif name == b"retry" and text.isascii() and text.isdigit() and len(text) <= MOST_RETRY_DIGITS:
             self.retry_ms = int(text)
         elif not name:
             self.comments += 1

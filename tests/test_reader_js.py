@@ -1,0 +1,161 @@
+"""The JavaScript reader under Node: the same vectors as the Python one, cut at every byte."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import need
+from test_reading import POLICY, VECTORS, data_of
+
+READER = Path(__file__).parents[1] / "claude_lab" / "static" / "reader.js"
+PLAY = """
+import { readFileSync } from "node:fs";
+const { Decoder, Reading, refusal, wait } = await import(process.argv[1]);
+const { events, frames, sessions, policy } = JSON.parse(readFileSync(0));
+const bytes = (base64) => Uint8Array.from(Buffer.from(base64, "base64"));
+
+function* cuts(data) {
+  for (let at = 0; at <= data.length; at++) yield [data.subarray(0, at), data.subarray(0, 0), data.subarray(at)];
+  yield [...data].map((byte) => Uint8Array.of(byte));
+}
+
+function outcomes(data, read) { // how differently the cuts come out: one way, if all is well
+  const found = new Set([...cuts(bytes(data))].map((pieces) => JSON.stringify(read(pieces))));
+  return [...found].map((each) => JSON.parse(each));
+}
+
+function decoded(pieces) {
+  const decoder = new Decoder();
+  const found = pieces.flatMap((piece) => decoder.feed(piece)).map(({ data, event, id }) => [data, event, id]);
+  return [found, decoder.lastEventId, decoder.retryMs];
+}
+
+function read(pieces) {
+  const reading = new Reading();
+  const types = pieces.flatMap((piece) => reading.feed(piece)).map(({ type }) => type);
+  const { text, thinking, ended, lastId, moved, damage } = reading;
+  return [types, text, thinking, ended?.type ?? null, lastId, moved, Boolean(damage)];
+}
+
+async function listen(reading, { status, headers, data, ends }) {
+  if (status === null) return { kind: "network_error", message: "The connection broke." };
+  const response = new Response([204, 205, 304].includes(status) ? null : bytes(data), { status, headers });
+  if (!reading.head(response.headers)) return refusal(response);
+  reading.feed(bytes(data));
+  return {
+    clean: {},
+    broken: { message: "The connection broke." },
+    silent: { kind: "timeout", message: "Nothing came." },
+  }[ends];
+}
+
+async function session({ stopping, connections }) {
+  const reading = new Reading({ run: "r", policy });
+  reading.stopping = stopping;
+  const asked = [], waits = [];
+  let then = null;
+  for (const connection of connections) {
+    const [method, , headers] = reading.request();
+    asked.push([method, headers["last-event-id"] ?? null]);
+    then = reading.lost({ ...(await listen(reading, connection)), chance: 0.5 });
+    if (then?.type === "resume") waits.push(then.wait);
+  }
+  const { text, ended } = reading;
+  return [asked, waits, text, ended?.error ?? ended?.type ?? null, then?.type ?? null, ended?.message ?? ""];
+}
+
+const result = {
+  events: events.map((data) => outcomes(data, decoded)),
+  frames: frames.map((data) => outcomes(data, read)),
+  sessions: await Promise.all(sessions.map(session)),
+  waits: [0, 1, 2, 3, 4, 5].flatMap((retries) => [0, 0.25, 0.999].map((chance) => wait(policy, retries, 0, chance))),
+};
+console.log(JSON.stringify(result));
+"""
+
+
+def as_node_takes_it(connection: dict[str, Any]) -> dict[str, Any]:
+    """Return a connection with its bytes and headers spelled out."""
+    status = connection.get("status", 200)
+    names = {
+        "content-type": connection.get("type", "text/event-stream" if status == 200 else "application/json"),
+        "x-claude-lab-run": connection.get("run", "r"),
+        "retry-after": connection.get("retry_after"),
+    }
+    headers = {name: value for name, value in names.items() if value is not None}
+    data = base64.b64encode(data_of(connection)).decode()
+    return {"status": status, "headers": headers, "data": data, "ends": connection["ends"]}
+
+
+@cache
+def played() -> dict[str, Any]:
+    """Let one Node play all vectors and return what came of them."""
+    kinds = "events", "frames"
+    given = {kind: [base64.b64encode(data_of(each)).decode() for each in VECTORS[kind]] for kind in kinds}
+    sessions = [
+        {
+            "stopping": each.get("stopping", False),
+            "connections": [as_node_takes_it(connection) for connection in each["connections"]],
+        }
+        for each in VECTORS["sessions"]
+    ]
+    names = ("max_retries", "base_delay", "max_delay", "max_retry_after")
+    policy = {name: getattr(POLICY, name) for name in names}
+    source = "data:text/javascript;base64," + base64.b64encode(READER.read_bytes()).decode()
+    command = [need("node"), "--input-type=module", "-e", PLAY, source]
+    told = json.dumps({**given, "sessions": sessions, "policy": policy})
+    done = subprocess.run(command, input=told, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def numbered(kind: str) -> Any:
+    """Run a test with each vector of a kind and its number."""
+    names = [vector["name"].replace(" ", "_") for vector in VECTORS[kind]]
+    return pytest.mark.parametrize("number", range(len(names)), ids=names)
+
+
+@numbered("events")
+def test_events_are_the_standards_wherever_the_bytes_are_cut(number: int) -> None:
+    """Data, type and id of every event, the id to come back with, and the retry time."""
+    vector = VECTORS["events"][number]
+    events = [[data, *rest, *("message", "")[len(rest) :]] for data, *rest in vector["events"]]
+
+    assert played()["events"][number] == [[events, vector.get("last_id", ""), vector.get("retry")]]
+
+
+@numbered("frames")
+def test_frames_are_the_contracts_wherever_the_bytes_are_cut(number: int) -> None:
+    """Types, text, thinking, end, last id, and whether the stream was damaged."""
+    vector = VECTORS["frames"][number]
+    told = [vector["said"], vector.get("thought", ""), vector["ended"], vector.get("last_id"), vector.get("moved")]
+
+    assert played()["frames"][number] == [[vector["frames"], *told, vector.get("damaged", False)]]
+
+
+@numbered("sessions")
+def test_an_answer_is_read_over_several_connections(number: int) -> None:
+    """What is asked each time, how long is waited, what was said, and how it ended."""
+    vector = VECTORS["sessions"][number]
+    asked = [connection["asks"] for connection in vector["connections"]]
+    *told, last, message = played()["sessions"][number]
+
+    assert told == [asked, vector["waits"], vector["said"], vector["ended"]]
+    assert last != "resume"
+    assert (vector["ended"] in ("truncated", "timeout")) == ("not the whole answer" in message)
+
+
+def test_it_waits_as_the_python_reader_waits() -> None:
+    """One formula on both sides: the same ceilings, the same half drawn."""
+    chances = (0.0, 0.25, 0.999)
+    policy = POLICY.but(max_retries=6)
+    rows = [list(policy.waits(lambda chance=chance: chance)) for chance in chances]
+
+    assert played()["waits"] == pytest.approx([row[retries] for retries in range(6) for row in rows])
