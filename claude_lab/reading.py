@@ -69,6 +69,7 @@ class Reading:
         headers = {"accept": ACCEPT, "accept-encoding": "identity"}
         if self.asking:
             return "POST", "/chat/stream", headers | ({RUN: self.run} if self.run else {})
+        self.resumed += 1
         return "GET", f"/chat/stream/{self.run}", headers | ({"last-event-id": self.last_id} if self.last_id else {})
 
     def head(self, status: int, headers: Mapping[str, str]) -> bool:
@@ -79,7 +80,7 @@ class Reading:
             self._decoder, self.moved, self.damage = sse.Decoder(), None, ""
             if not self.begun:
                 self.run = headers.get(RUN)
-            self.begun = True
+            self.begun, self.asking = True, False
         return streams
 
     def feed(self, chunk: bytes) -> list[Frame]:
@@ -155,7 +156,6 @@ class Reading:
             verdict = GiveUp("the server named no run to come back to")
         if isinstance(verdict, GiveUp):
             return self._give_up(failure.message.rstrip(".") if failure.status is not None else verdict.reason)
-        self.resumed += 1
         resume = Resume(error=failure.kind, attempt=self._state.retries, wait=verdict.seconds, after=self.last_id)
         self.trace.add("resume", asdict(resume))
         return resume

@@ -120,6 +120,7 @@ export class Reading {
 
   request() { // method, path and headers of the next request: the question at first, then the rest of its answer
     if (this.asking) return ["POST", "/chat/stream", { accept: ACCEPT, ...(this.run && { [RUN]: this.run }) }];
+    this.resumed += 1;
     return ["GET", `/chat/stream/${this.run}`, { accept: ACCEPT, ...(this.lastId && { "last-event-id": this.lastId }) }];
   }
 
@@ -127,7 +128,8 @@ export class Reading {
     if (!(headers.get("content-type") ?? "").startsWith(ACCEPT)) return false;
     this.connect();
     if (!this.begun) this.run = headers.get(RUN);
-    return (this.begun = true);
+    Object.assign(this, { begun: true, asking: false });
+    return true;
   }
 
   feed(bytes) { // the frames that are new; nothing after the final one, nor after damage
@@ -192,7 +194,6 @@ export class Reading {
       return this.fail(this.begun && kind !== "timeout" ? "truncated" : kind, `${this.cut} What came is not the whole answer: ${reason}`);
     }
     const seconds = wait(this.policy, this.retries, floor, chance);
-    this.resumed += 1;
     this.retries += 1;
     return { type: "resume", error: kind, attempt: this.retries, wait: seconds, after: this.lastId };
   }
