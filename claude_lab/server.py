@@ -51,6 +51,8 @@ class ChatRequest(BaseModel):
     max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
     system: str | None = None
     model: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def ask_something(self) -> ChatRequest:
@@ -65,7 +67,8 @@ class ChatRequest(BaseModel):
         if self.message.strip():
             said.append({"role": "user", "content": self.message})
         request = {"model": self.model or model, "max_tokens": self.max_tokens, "messages": said}
-        return request | ({"system": self.system} if self.system else {})
+        rest = {"system": self.system, "tools": self.tools, "tool_choice": self.tool_choice}
+        return request | {name: value for name, value in rest.items() if value}
 
 
 class Relay:

@@ -31,6 +31,9 @@ FINISH = {
 """Why an answer ended, in the SDK's words; any other reason is "other"."""
 WITHDRAWN = {"claude_lab": {"withdrawn": True}}
 STOPPED = "The answer was stopped before its end."
+TEXT = frozenset({"text-start", "text-delta", "text-end"})
+REASONING = frozenset({"reasoning-start", "reasoning-delta", "reasoning-end"})
+OPENING = frozenset({"text-start", "text-delta", "reasoning-start", "reasoning-delta"})
 Part = dict[str, Any]
 Frame = Mapping[str, Any]
 
@@ -48,20 +51,18 @@ class Parts:
     _texts: dict[str, str] = field(default_factory=dict)
     _text: str | None = None
     _thought: str | None = None
-    _count: int = 0
+    _thinking_so_far: str = ""
+    _seq: int = 0
 
-    def of(self, kind: str, frame: Frame) -> list[Part]:
-        """Return the parts that a frame stands for; none for a type that is not known."""
+    def of(self, seq: int, kind: str, frame: Frame) -> list[Part]:
+        """Return the parts that a frame stands for, `seq` its number in the run; none for a type that is not known."""
+        self._seq = seq
         reader = READERS.get(kind)
         return list(reader(self, frame)) if reader else []
 
-    def _id(self, prefix: str) -> str:
-        self._count += 1
-        return f"{prefix}{self._count}"
-
     def _start(self, frame: Frame) -> Iterator[Part]:
         told = {**frame, "complete": False}
-        if self._started:  # a restart begins a second message upstream, and none for the reader
+        if self._started:  # a second message upstream is none for the reader
             yield {"type": "message-metadata", "messageMetadata": told}
             return
         self._started = True
@@ -73,10 +74,19 @@ class Parts:
 
     def _thinking(self, frame: Frame) -> Iterator[Part]:
         self._text = None
+        yield from self._think(frame["text"])
+
+    def _think(self, text: str) -> Iterator[Part]:
         if self._thought is None:
-            self._thought = self._id("thought-")
+            self._thought = f"thought-{self._seq}"
             yield {"type": "reasoning-start", "id": self._thought}
-        yield {"type": "reasoning-delta", "id": self._thought, "delta": frame["text"]}
+        self._thinking_so_far += text
+        yield {"type": "reasoning-delta", "id": self._thought, "delta": text}
+
+    def _end_thought(self, **extra: Any) -> Iterator[Part]:
+        if self._thought is not None:
+            yield {"type": "reasoning-end", "id": self._thought, **extra}
+            self._thought = None
 
     def _delta(self, frame: Frame) -> Iterator[Part]:
         yield from self._end_thought()
@@ -84,16 +94,11 @@ class Parts:
 
     def _say(self, text: str) -> Iterator[Part]:
         if self._text is None:
-            self._text = self._id("text-")
+            self._text = f"text-{self._seq}"
             self._texts[self._text] = ""
             yield {"type": "text-start", "id": self._text}
         self._texts[self._text] += text
         yield {"type": "text-delta", "id": self._text, "delta": text}
-
-    def _end_thought(self) -> Iterator[Part]:
-        if self._thought is not None:
-            yield {"type": "reasoning-end", "id": self._thought}
-            self._thought = None
 
     def _tool(self, frame: Frame) -> Iterator[Part]:
         yield from self._end_thought()
@@ -102,31 +107,26 @@ class Parts:
         yield {"type": "tool-input-available", **called}
 
     def _reset(self, frame: Frame) -> Iterator[Part]:
-        """Take back what came after the first `keep_chars` characters of the answer; often that is nothing."""
+        """Take back all that was said and say again what is kept of it; where all is kept, nothing is taken back."""
         yield {"type": "data-reset", "data": dict(frame), "transient": True}
-        keep = frame["keep_chars"]
-        if keep >= sum(map(len, self._texts.values())):
-            return
-        self._text = None
-        yield from self._begin_anew(keep) if self.resets else self._mark(keep)
+        said, keep = "".join(self._texts.values()), frame["keep_chars"]
+        if keep < len(said) or (not keep and self._thinking_so_far):
+            thought, self._thinking_so_far = self._thinking_so_far, ""
+            yield from self._begin_anew(thought if keep else "") if self.resets else self._mark(keep)
+            self._texts.clear()
+            self._text = None
+            yield from self._say(said[:keep]) if keep else ()
 
-    def _begin_anew(self, keep: int) -> Iterator[Part]:
-        kept = "".join(self._texts.values())[:keep]
-        self._texts.clear()
+    def _begin_anew(self, thought: str) -> Iterator[Part]:
         self._thought = None
         yield {"type": "reset-step"}
-        if kept:
-            yield from self._say(kept)
+        if thought:
+            yield from self._think(thought)
+            yield from self._end_thought()
 
     def _mark(self, keep: int) -> Iterator[Part]:
-        yield from self._end_thought()
-        for name, text in list(self._texts.items()):
-            if len(text) > keep:
-                yield {"type": "text-end", "id": name, "providerMetadata": WITHDRAWN}
-                del self._texts[name]
-                if keep:
-                    yield from self._say(text[:keep])
-            keep = max(0, keep - len(text))
+        yield from self._end_thought(**({} if keep else {"providerMetadata": WITHDRAWN}))
+        yield from ({"type": "text-end", "id": name, "providerMetadata": WITHDRAWN} for name in self._texts)
 
     def _done(self, frame: Frame) -> Iterator[Part]:
         if frame["stop_reason"] == "stopped":
@@ -156,6 +156,29 @@ READERS: dict[str, Any] = {
     "done": Parts._done,
     "error": Parts._error,
 }
+
+
+def without_void(frames: list[tuple[str, list[Part]]]) -> list[list[Part]]:
+    """Return the parts of frames from the first on, each a kind and its parts, without what a `reset` took back.
+
+    A reader that comes late needs no text only to hear that it is void.
+    """
+    told = [parts for _, parts in frames]
+    undone = [i for i, (kind, parts) in enumerate(frames) if kind == "reset" and any(map(undoes, parts))]
+    if not undone:
+        return told
+    last = undone[-1]
+    names = {part["type"] for part in told[last]}
+    anew, keeps = "reset-step" in names, "text-delta" in names
+    void = TEXT if keeps and not anew else TEXT | REASONING
+    ends = {"reset-step"} if anew else void - OPENING
+    before = [[part for part in parts if part["type"] not in void] for parts in told[:last]]
+    return [*before, [part for part in told[last] if part["type"] not in ends], *told[last + 1 :]]
+
+
+def undoes(part: Part) -> bool:
+    """Whether a part takes something back."""
+    return part["type"] == "reset-step" or part.get("providerMetadata") == WITHDRAWN
 
 
 def encode(parts: list[Part], event_id: str) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException, Query
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from claude_lab import ui, ui_request
+from claude_lab.assets import joined
 from claude_lab.framed import HEADERS, FrameResponse
 from claude_lab.runs import Entry, Run
 from claude_lab.settings import Settings
@@ -63,18 +63,24 @@ class UIResponse(FrameResponse):
     def __init__(self, run: Run, settings: Settings, turn: Turn, *, after: int = 0, version: int = 6) -> None:
         super().__init__(run, settings, after=after)
         self.parts = ui.Parts(turn.message_id, resets=version >= 7)
-        self.written(run.entries[:after])
+        self.whole = not after
+        self._told(run.entries[:after])
 
     def head(self, first: list[Entry]) -> tuple[int, dict[str, str]]:
         """Return the status and the headers that these first entries ask for."""
         status, extra = super().head(first)
         return status, extra if status == 200 else extra | SENTENCE
 
+    def _told(self, entries: list[Entry]) -> list[tuple[str, list[ui.Part]]]:
+        return [(entry.kind, self.parts.of(entry.seq, entry.kind, entry.frame)) for entry in entries]
+
     def written(self, entries: list[Entry]) -> bytes:
-        """Return the entries as parts, with their ids."""
-        return b"".join(
-            ui.encode(self.parts.of(entry.kind, entry.frame), f"{entry.epoch}-{entry.seq}") for entry in entries
-        )
+        """Return the entries as parts, with their ids; those that are there from the first on, without what is void."""
+        told = self._told(entries)
+        parts = ui.without_void(told) if self.whole else [parts for _, parts in told]
+        self.whole = False
+        pairs = zip(entries, parts, strict=True)
+        return b"".join(ui.encode(parts, f"{entry.epoch}-{entry.seq}") for entry, parts in pairs)
 
     def refused(self, entries: list[Entry]) -> bytes:
         """Return the last entry's sentence."""
@@ -107,7 +113,7 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
         relay.begin(run, request)
         return response
 
-    @app.get("/chat/ui/{chat}/stream", response_class=Response)
+    @app.get("/chat/ui/{chat:path}/stream", response_class=Response)
     async def resume(
         chat: str,
         asked: Request,
@@ -127,7 +133,7 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
         except OverflowError as error:
             return PlainTextResponse(str(error), 503, {"retry-after": "5"})
 
-    @app.delete("/chat/ui/{chat}/stream", status_code=204)
+    @app.delete("/chat/ui/{chat:path}/stream", status_code=204)
     async def stop(chat: str, asked: Request) -> None:
         """Stop a chat's last run, and stop paying for it."""
         if turn := chats.get((relay.caller_of(asked), chat)):
@@ -135,9 +141,10 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
             run.stop()
 
     @app.get("/chat/ui.js", response_class=Response)
-    async def script() -> Response:
-        """Return the `fetch` that notices and heals cuts."""
-        source = (files("claude_lab") / "static" / "ui.js").read_text("utf-8")
+    @app.get("/chat/reader.js", response_class=Response)
+    async def script(asked: Request) -> Response:
+        """Return the `fetch` that notices and heals cuts, or the reader whose policy it has."""
+        source = joined(asked.url.path.rpartition("/")[2])
         return Response(source, media_type="text/javascript; charset=utf-8")
 
 

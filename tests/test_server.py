@@ -431,6 +431,7 @@ ROUTES = [
     ("GET", "/chat/ui/name-of-some-run-x/stream"),
     ("DELETE", "/chat/ui/name-of-some-run-x/stream"),
     ("GET", "/chat/ui.js"),
+    ("GET", "/chat/reader.js"),
     ("GET", "/docs"),
     ("GET", "/static-offline-docs/swagger-ui.css"),
     ("GET", "/openapi.json"),

@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 from conftest import need
-from test_server import ANSWER, INSTANT, PREFIX, Bench, bench
+from test_server import ANSWER, INSTANT, PLAIN, PREFIX, Bench, bench
 
+from claude_lab import faults
 from claude_lab.pacing import Pace
 from claude_lab.proxy import Cut, Proxy, Route, Rule
 from claude_lab.replies import Voice
 from claude_lab.scenario import Scenario
 
 HERE = Path(__file__).parent / "ui"
-STEADY = Pace(0.0, 0.01, 0.0, 0.0)
-LONG = ANSWER * 6
+STEADY = Pace(0.0, 0.005, 0.0, 0.0)
+LONG = ANSWER * 12
 SLOW = Scenario(voice=Voice(LONG, thinking=False), pace=STEADY)
 WEATHER = {"name": "weather", "description": "Tells it.", "input_schema": {"type": "object", "properties": {}}}
 CUT = "The network cut the answer before its end."
@@ -32,7 +33,7 @@ class Driver:
 
     def __init__(self, node: str, version: int, url: str) -> None:
         self.version = version
-        command = [node, str(HERE / "use_chat.mjs"), str(version), f"{url}/chat/ui.js"]
+        command = [node, str(HERE / "use_chat.mjs"), str(version), f"{url}/chat"]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, "NODE_ENV": "production"}
@@ -130,3 +131,179 @@ def test_a_text_arrives_whole(shared: Bench, page: Driver) -> None:
     assert told["messages"][-1]["id"] == metadata["run"]
     assert (told["finishes"][0]["finishReason"], metadata["stop_reason"]) == ("stop", "end_turn")
     assert metadata["usage"]["output_tokens"] > 0
+
+
+def test_thinking_is_a_part_of_its_own(shared: Bench, page: Driver) -> None:
+    """What a model thinks comes as reasoning before the text, and is done."""
+    shared.follow(Scenario(voice=Voice(ANSWER, thinking=True), pace="instant"))
+
+    told = page.play(api(shared))
+
+    assert whole(told)
+    assert kinds(told) == ["step-start", "reasoning", "text"]
+    assert {part["state"] for part in told["messages"][-1]["parts"][1:]} == {"done"}
+
+
+def test_a_long_answer_arrives_whole(shared: Bench, page: Driver) -> None:
+    """Thousands of deltas: none is lost, none comes twice."""
+    answer = ANSWER * 200
+    shared.follow(Scenario(voice=Voice(answer, thinking=False), pace="instant"))
+
+    assert whole(page.play(api(shared), body={"max_tokens": 20_000}), answer)
+
+
+@pytest.mark.parametrize("fetched_whole", [False, True])
+def test_every_byte_may_come_alone(shared: Bench, page: Driver, fetched_whole: bool) -> None:
+    """Emoji, flags, right-to-left text and U+2028 survive a network that cuts between any two bytes."""
+    answer = "naïve 🌊 👩‍👩‍👧 🇺🇳 שלום \u2028 e\u0301 \ud7ff 漢字"
+    shared.follow(Scenario(voice=Voice(answer, thinking=False), pace="instant"))
+
+    assert whole(page.play(api(shared), split=True, whole=fetched_whole), answer)
+
+
+def test_an_answer_may_be_empty(shared: Bench, page: Driver) -> None:
+    """No text at all, and yet complete: the page can tell it from a cut."""
+    shared.follow(Scenario(voice=Voice("", thinking=False), pace="instant"))
+
+    assert whole(page.play(api(shared)), "")
+
+
+def test_an_answer_that_ran_out_of_tokens_says_so(shared: Bench, page: Driver) -> None:
+    """The reason is `length`; the page's own fields reach the API."""
+    shared.follow(INSTANT)
+
+    told = page.play(api(shared), body={"max_tokens": 3})
+
+    assert shared.fake.journal[0].body["max_tokens"] == 3
+    assert (told["status"], told["finishes"][0]["finishReason"]) == ("ready", "length")
+
+
+def test_a_conversation_keeps_its_history_and_its_system_prompt(shared: Bench, page: Driver) -> None:
+    """The second question goes upstream with the first, with its answer, and with the system message."""
+    shared.follow(INSTANT)
+    system = {"id": "s", "role": "system", "parts": [{"type": "text", "text": "Be brief."}]}
+
+    told = page.play(api(shared), texts=["One?", "Two?"], messages=[system])
+
+    sent = shared.fake.journal[1].body
+    assert whole(told)
+    assert sent["system"] == "Be brief."
+    assert [turn["role"] for turn in sent["messages"]] == ["user", "assistant", "user"]
+    assert [turn["content"][0]["text"] for turn in sent["messages"]] == ["One?", ANSWER, "Two?"]
+
+
+def test_a_tool_is_called_and_its_result_goes_back(shared: Bench, page: Driver) -> None:
+    """The page runs the tool; call and result go upstream, and the answer to them is in the same message."""
+    shared.follow(INSTANT)
+
+    told = page.play(api(shared), texts=["weather"], results="Rain.", body={"tools": [WEATHER]})
+
+    first, second = (entry.body["messages"] for entry in shared.fake.journal)
+    call, result = second[1]["content"][0], second[2]["content"][0]
+    assert len(first) == 1
+    assert (call["name"], result["content"], result["tool_use_id"]) == ("weather", "Rain.", call["id"])
+    assert [finish["finishReason"] for finish in told["finishes"]] == ["tool-calls", "stop"]
+    assert kinds(told) == ["step-start", "tool-weather", "step-start", "text"]
+    assert whole(told, "The tool answered: Rain..")
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "sentence"),
+    [
+        (faults.RateLimited(retry_after=7), 429, "rate limit"),
+        (faults.Overloaded(), 503, "Overloaded"),
+        (faults.Unauthorized(), 502, ""),
+        (faults.Empty(), 502, ""),
+    ],
+    ids=["429", "529", "401", "empty"],
+)
+def test_a_failure_before_the_answer_is_a_status_and_a_sentence(
+    shared: Bench, page: Driver, fault: faults.Fault, status: int, sentence: str
+) -> None:
+    """`useChat` shows the sentence, not a piece of JSON; the status is honest."""
+    shared.follow(Scenario(faults=[fault] * 2, pace="instant"))
+    question = {"id": "c", "messages": [{"role": "user", "parts": [{"type": "text", "text": "Hi"}]}]}
+
+    told = page.play(api(shared))
+    raw = shared.http.post("/chat/ui", json=question)
+
+    assert (told["status"], told["error"]["message"]) == ("error", raw.text)
+    assert (raw.status_code, raw.headers["content-type"]) == (status, "text/plain; charset=utf-8")
+    assert sentence.lower() in raw.text.lower()
+    assert raw.text[:1] not in ("", "{")
+
+
+@pytest.mark.parametrize("fetched_whole", [False, True])
+@pytest.mark.parametrize(
+    "fault",
+    [faults.StreamError(after=2), faults.Truncate(after=2), faults.Drop(after=2), faults.Reset(after=2)],
+    ids=["error", "truncated", "closed", "reset"],
+)
+def test_an_upstream_that_breaks_is_an_error_on_the_page(
+    shared: Bench, page: Driver, fault: faults.Fault, fetched_whole: bool
+) -> None:
+    """What came stays on screen, the state is `error`, and the metadata tells its kind; it never looks complete."""
+    shared.follow(Scenario(faults=[fault], voice=PLAIN, pace=STEADY))
+
+    told = page.play(api(shared), whole=fetched_whole)
+
+    metadata = told["messages"][-1]["metadata"]
+    assert (told["status"], told["finishes"][-1]["isError"], metadata["complete"]) == ("error", True, False)
+    assert metadata["error"] in ("overloaded", "truncated", "network_error")
+    assert told["error"]["message"]
+    assert ANSWER.startswith(told["texts"][-1])
+    assert told["texts"][-1]
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_cut_on_the_way_is_an_error_on_a_bare_page(shared: Bench, proxy: Proxy, page: Driver, how: str) -> None:
+    """FIN or RST inside a chunked body: the fetch fails, and the page says `error` with half a text."""
+    shared.follow(SLOW)
+
+    told = page.play(broken(proxy, how, 2500))
+
+    assert (told["status"], told["finishes"][-1]["isError"]) == ("error", True)
+    assert LONG.startswith(told["texts"][-1])
+    assert 0 < len(told["texts"][-1]) < len(LONG)
+    assert told["messages"][-1]["metadata"]["complete"] is False
+
+
+def test_a_clean_looking_cut_can_be_told_on_a_bare_page(shared: Bench, proxy: Proxy, page: Driver) -> None:
+    """A hop that ends bodies with the connection hides a cut from `fetch`: bare `useChat` says `ready`.
+
+    It is no secret to who looks: no reason of its end, `complete` is not true, and the text is still `streaming`.
+    """
+    shared.follow(SLOW)
+
+    told = page.play(broken(proxy, "close", 2500, chunked=False))
+
+    last = told["messages"][-1]
+    assert (told["status"], told["error"]) == ("ready", None)
+    assert 0 < len(told["texts"][-1]) < len(LONG)
+    assert told["finishes"][-1]["finishReason"] is None
+    assert (last["metadata"]["complete"], last["parts"][-1]["state"]) == (False, "streaming")
+
+
+@pytest.mark.parametrize(("how", "chunked"), [("close", True), ("reset", True), ("close", False)])
+def test_the_whole_fetch_heals_cuts(shared: Bench, proxy: Proxy, page: Driver, how: str, chunked: bool) -> None:
+    """Every connection is cut after so many bytes, and yet the answer is whole, asked for once, with nothing twice."""
+    shared.follow(SLOW, orphan_grace=5.0)
+    proxy.passages.clear()
+
+    told = page.play(broken(proxy, how, 1800, chunked=chunked), whole=True)
+
+    assert whole(told, LONG)
+    assert len(shared.fake.journal) == 1
+    assert [each.ended for each in proxy.passages][:3] == ["cut"] * 3
+
+
+@pytest.mark.parametrize(("how", "chunked"), [("close", True), ("reset", True), ("close", False)])
+def test_the_whole_fetch_gives_up_loudly(shared: Bench, proxy: Proxy, page: Driver, how: str, chunked: bool) -> None:
+    """Where the rest cannot be had, because the run is gone, every cut is an error: never `ready` with half a text."""
+    shared.follow(SLOW, orphan_grace=0.0)
+
+    told = page.play(broken(proxy, how, 2500, chunked=chunked), whole=True)
+
+    assert told["status"] == "error"
+    assert told["texts"][-1] != LONG
+    assert told["messages"][-1]["metadata"]["complete"] is False

@@ -3,12 +3,15 @@
 //
 //   new DefaultChatTransport({ api: "/chat/ui", fetch: wholeFetch() })
 
+import { POLICY, wait } from "./reader.js";
+
 const ENTRY = /(?:^|\n)id: ([^\n]*)\n\n/g; // the id of an event stands behind all of its parts
 const DONE = "data: [DONE]\n\n";
 const RUN = "x-claude-lab-run";
+const REFUSED_FOR_NOW = new Set([429, 502, 503, 504]);
 
-// `tries` is how often in a row it goes back without hearing anything new, `wait` the first pause, in milliseconds.
-export function wholeFetch({ fetch: ask = (...given) => globalThis.fetch(...given), tries = 5, wait = 250 } = {}) {
+// `policy` says how often in a row it goes back without hearing anything new, and how long it waits before.
+export function wholeFetch({ fetch: ask = (...given) => globalThis.fetch(...given), policy = POLICY } = {}) {
   return async (url, init = {}) => {
     const first = await ask(url, init);
     if (!first.ok || !first.body || first.status === 204) return first;
@@ -18,7 +21,7 @@ export function wholeFetch({ fetch: ask = (...given) => globalThis.fetch(...give
       const { credentials, signal } = init;
       return ask(backUrl(url, init), { method: "GET", headers, credentials, signal });
     };
-    const pieces = whole(first, again, { tries, wait, signal: init.signal });
+    const pieces = whole(first, again, policy, init.signal);
     const body = new ReadableStream({
       async pull(sink) {
         const { value, done } = await pieces.next();
@@ -40,21 +43,23 @@ function backUrl(url, init) {
   return `${path}/${encodeURIComponent(JSON.parse(init.body).id)}/stream${query ?? ""}`;
 }
 
-async function* whole(response, again, { tries, wait, signal }) {
+async function* whole(response, again, policy, signal) {
   let after = "";
-  for (let left = tries; ; left -= 1) {
-    for await (const { text, id, ended } of entries(response, signal)) {
-      if (id) [after, left] = [id, tries];
-      yield text;
-      if (ended) return;
+  let retries = 0;
+  for (;;) {
+    if (response) {
+      if (response.status !== 200) throw cut();
+      for await (const { text, id, ended } of entries(response, signal)) {
+        if (id) [after, retries] = [id, 0];
+        yield text;
+        if (ended) return;
+      }
     }
-    response = null;
-    for (; !response; left -= 1) {
-      if (left <= 0) throw cut();
-      await pause(wait * 2 ** (tries - left), signal);
-      response = await again(after).catch((error) => refused(error, signal));
-    }
-    if (response.status !== 200) throw cut();
+    if (retries >= policy.max_retries) throw cut();
+    await pause(wait(policy, retries), signal);
+    retries += 1;
+    response = await again(after).catch((error) => refused(error, signal));
+    if (REFUSED_FOR_NOW.has(response?.status)) response = null;
   }
 }
 
@@ -66,13 +71,12 @@ function refused(error, signal) {
   return null;
 }
 
-function pause(milliseconds, signal) {
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
-    const timer = setTimeout(() => (signal?.removeEventListener("abort", stop), resolve()), milliseconds);
-    if (signal?.aborted) return clearTimeout(timer), stop();
-    signal?.addEventListener("abort", () => (clearTimeout(timer), stop()), { once: true });
+async function pause(seconds, signal) {
+  await new Promise((resolve) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
   });
+  signal?.throwIfAborted();
 }
 
 // Yields the text of whole entries; what is left of one when the connection ends is dropped: it will come again.

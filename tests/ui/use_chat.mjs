@@ -1,15 +1,18 @@
 // Plays scenarios with the real `useChat`: one JSON line in, one JSON line out, until stdin ends.
-// Usage: node use_chat.mjs 6|7 URL_OF_UI_JS
+// Usage: node use_chat.mjs 6|7 URL, the URL of the folder that serves our scripts
 
 import { createInterface } from "node:readline";
 import { createElement } from "react";
 import { create } from "react-test-renderer";
 
-const [version, script] = process.argv.slice(2);
+const [version, folder] = process.argv.slice(2);
 const { useChat } = await import(`chat-v${version}`);
 const { DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls } = await import(`ai-v${version}`);
-const source = await (await fetch(script)).text();
-const { wholeFetch } = await import(`data:text/javascript;base64,${Buffer.from(source).toString("base64")}`);
+const asModule = (source) => `data:text/javascript;base64,${Buffer.from(source).toString("base64")}`;
+const served = async (name) => (await fetch(`${folder}/${name}`)).text();
+const reader = asModule(await served("reader.js"));
+const { wholeFetch } = await import(asModule((await served("ui.js")).replace("./reader.js", reader)));
+const EAGER = { max_retries: 3, base_delay: 0.01, max_delay: 0.05 };
 
 const tick = () => new Promise((resolve) => setTimeout(resolve, 2));
 
@@ -17,6 +20,18 @@ async function until(claim) {
   for (const end = Date.now() + 10_000; !claim(); await tick()) {
     if (Date.now() > end) throw new Error(`Waited for ${claim} in vain.`);
   }
+}
+
+// Hands a response's bytes on one by one: what a network may do, done every time.
+async function byteByByte(...given) {
+  const response = await fetch(...given);
+  if (!response.body) return response;
+  const cut = new TransformStream({
+    transform(chunk, sink) {
+      for (const byte of chunk) sink.enqueue(Uint8Array.of(byte));
+    },
+  });
+  return new Response(response.body.pipeThrough(cut), { status: response.status, headers: response.headers });
 }
 
 const textOf = (chat) => shown(chat.messages.at(-1) ?? { parts: [] });
@@ -28,7 +43,8 @@ class Page {
     this.data = [];
     this.finishes = [];
     this.statuses = [];
-    const fetch = job.whole ? wholeFetch({ wait: 20, tries: 3 }) : undefined;
+    const under = job.split ? byteByByte : undefined;
+    const fetch = job.whole ? wholeFetch({ policy: EAGER, fetch: under }) : under;
     const options = {
       id: job.chat,
       messages,
