@@ -13,9 +13,10 @@ Kinds, and the value each carries:
 | `attempt` | the attempt's number, from 1 |
 | `retry` | the `retry` frame: error, attempt, wait |
 | `thinking`, `delta` | the text of one piece |
-| `tool`, `reset`, `moved` | the frame |
+| `tool`, `moved` | the frame |
+| `reset` | the `reset` frame: keep_chars in code points, reason |
 | `resume` | the client comes back after a cut: error, attempt, wait, after (the last id it has) |
-| `done` | the `done` frame: stop_reason, usage, ttft, events |
+| `done` | the `done` frame: stop_reason, usage, cost, ttft, events |
 | `error` | the `error` frame: error, message, retryable, ... |
 """
 
@@ -27,6 +28,7 @@ from itertools import pairwise
 from typing import Any
 
 from claude_lab import clock
+from claude_lab.utf16 import whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +77,25 @@ class Trace:
 
     @property
     def text(self) -> str:
-        """The answer so far: every delta after the last `reset`'s seam, joined."""
+        """The answer so far: every delta, joined; each `reset` keeps its first so many code points of them."""
         pieces: list[str] = []
         for mark in self.of("delta", "reset"):
             if mark.kind == "delta":
                 pieces.append(mark.value)
             else:
-                pieces = ["".join(pieces)[: mark.value["keep_chars"]]]
-        return "".join(pieces)
+                pieces = [whole("".join(pieces))[: mark.value["keep_chars"]]]
+        return whole("".join(pieces))
 
     @property
     def thinking(self) -> str:
-        """The thinking so far, joined."""
-        return "".join(mark.value for mark in self.of("thinking"))
+        """The thinking so far, joined; a `reset` that keeps nothing voids it."""
+        pieces: list[str] = []
+        for mark in self.of("thinking", "reset"):
+            if mark.kind == "thinking":
+                pieces.append(mark.value)
+            elif not mark.value["keep_chars"]:
+                pieces.clear()
+        return "".join(pieces)
 
     @property
     def arrivals(self) -> list[float]:
