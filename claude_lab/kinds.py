@@ -58,7 +58,10 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset:
-    """The text goes on after its first `keep_chars` code points; what stood behind them is void."""
+    """The text goes on after its first `keep_chars` code points; what stood behind them is void.
+
+    0 voids the thinking too.
+    """
 
     keep_chars: int
     reason: str = ""
@@ -75,13 +78,18 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The answer is whole, or was stopped (`stop_reason` "stopped"); `ttft` is in seconds, `cost` in dollars."""
+    """The answer is whole, or was stopped (`stop_reason` "stopped"); `ttft` is in seconds, `cost` in dollars.
+
+    `recoveries` counts how often the upstream died on the way, `billed_twice` the tokens that this cost.
+    """
 
     stop_reason: str | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     ttft: float | None = None
     events: int = 0
-    cost: Any = None
+    cost: float | None = None
+    recoveries: int = 0
+    billed_twice: Mapping[str, int] = field(default_factory=dict)
     id: str | None = None
 
 

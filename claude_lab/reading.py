@@ -104,7 +104,8 @@ class Reading:
         if kind in TEXT:
             found["text"] = self._tapes[kind].add(found["text"])
         elif kind == "reset":
-            self._tapes["delta"].keep(found["keep_chars"])
+            for tape in self._tapes.values() if found["keep_chars"] == 0 else (self._tapes["delta"],):
+                tape.keep(found["keep_chars"])
         elif kind == "start":
             self.run = found.get("run") or self.run
         elif kind == "moved":

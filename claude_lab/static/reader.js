@@ -167,7 +167,7 @@ export class Reading {
   take(frame) {
     const { type } = frame;
     if (this.tapes[type]) frame.text = this.tapes[type].add(frame.text);
-    else if (type === "reset") this.tapes.delta.keep(frame.keep_chars);
+    else if (type === "reset") this.reset(frame.keep_chars);
     else if (type === "start") this.run = frame.run || this.run;
     else if (type === "moved") this.moved = Number(frame.retry) || 0;
     else if (type === "done" && frame.stop_reason === "stopped" && this.resumed && !this.stopping) {
@@ -175,6 +175,11 @@ export class Reading {
     }
     if (FINAL.has(type)) this.ended = frame;
     return frame;
+  }
+
+  reset(chars) { // nothing kept: the thinking is void too
+    this.tapes.delta.keep(chars);
+    if (chars === 0) this.tapes.thinking.keep(0);
   }
 
   // A connection has ended: null when the answer has too, else a `resume` frame with its wait in seconds, or an `error`.
