@@ -1,17 +1,32 @@
 """The server's frames: Messages API events and failures in the words of its HTTP contract.
 
-`start` {run, model, usage}, `retry` {error, attempt, wait}, `thinking` and `delta` {text}, `tool` {id, name, input},
-`done` {stop_reason, usage, ttft, events}, `error` {error, message, retryable, retry_after?, request_id?}.
+| frame | fields |
+|---|---|
+| `start` | run, model, usage; `cached`: whether part of the prompt was read from the cache |
+| `retry` | error, attempt, wait: asked again in so many seconds; before the first delta, or before a `reset` |
+| `thinking`, `delta` | text |
+| `tool` | id, name, input |
+| `reset` | keep_chars, reason: the answer goes on behind its first so many code points; the rest is void |
+| `done` | stop_reason, usage, cost, ttft, events; after recoveries also recoveries and billed_twice |
+| `error` | error, message, retryable, retry_after?, request_id?, recovery? |
+
+`keep_chars` counts Unicode code points of the deltas joined: `text[:n]` in Python, `[...text].slice(0, n)` in
+JavaScript. 0 also voids the thinking so far. `cost` is in dollars by `spending.PRICES`; None when the model has no
+known price, or when the answer was stopped before its output was counted. After recoveries `usage` and `cost` add up
+all requests: inputs as the API told them; the output of a request that broke, which it never told, by the lab's count.
+`billed_twice` has the tokens among them that a whole first answer would not have cost: the input of the further
+requests, and the output that was taken back or cut. `recovery` says why a broken answer was left.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from claude_lab.failure import Failure, classify
+from claude_lab.spending import known_cost
 
 STATUS_OF = {
     "rate_limit": 429,
@@ -27,6 +42,8 @@ STATUS_OF = {
     "unknown": 500,
 }
 Frame = tuple[str, dict[str, Any]]
+AGAIN, RESET = "claude_lab.again", "claude_lab.reset"
+"""Events of ours among the API's: a request broke and another begins; the answer is taken back to a place."""
 
 
 @dataclass(slots=True)
@@ -39,7 +56,24 @@ class Translator:
     events: int = 0
     usage: dict[str, Any] = field(default_factory=dict)
     stop_reason: str | None = None
+    model: str = ""
+    started: bool = False
+    takes_over: bool = False
+    recoveries: int = 0
+    billed_twice: dict[str, int] = field(default_factory=lambda: {"input_tokens": 0, "output_tokens": 0})
+    _before: dict[str, Any] = field(default_factory=dict)
+    _spent: int = 0
     _tools: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def after(cls, run: str, began: float, frames: Iterable[Frame]) -> Translator:
+        """Return the translator of a run that another worker began, and wrote `frames` of."""
+        made = cls(run, began)
+        for kind, frame in frames:
+            if kind == "start":
+                made.started, made.takes_over, made.model = True, True, frame["model"]
+                made.usage = dict(frame["usage"])
+        return made
 
     def frames(self, event: Mapping[str, Any], now: float) -> Iterator[Frame]:
         """Yield the frames that one event stands for: one at most."""
@@ -49,10 +83,33 @@ class Translator:
         if found is not None:
             yield found
 
-    def _start(self, event: Mapping[str, Any], now: float) -> Frame:
+    def _start(self, event: Mapping[str, Any], now: float) -> Frame | None:
         message = event["message"]
-        self.usage = dict(message["usage"])
-        return "start", {"run": self.run, "model": message["model"], "usage": self.usage}
+        further, self.started = self.started, True
+        if further:
+            self._further(message["usage"])
+        self.model, self.usage, self.stop_reason = message["model"], dict(message["usage"]), None
+        if further:
+            return None
+        cached = bool(self.usage.get("cache_read_input_tokens"))
+        return "start", {"run": self.run, "model": self.model, "usage": dict(self.usage), "cached": cached}
+
+    def _again(self, event: Mapping[str, Any], now: float) -> None:
+        self.events -= 1
+        self._spent = event["output_tokens"]
+
+    def _further(self, usage: Mapping[str, Any]) -> None:
+        """Close the account of a request that broke; another one of the same answer begins."""
+        self.recoveries += 1
+        self._before = added(self._before, self.usage | {"output_tokens": self._spent})
+        self.billed_twice["input_tokens"] += sum(usage.get(name) or 0 for name in INPUTS)
+        self._spent = 0
+        self._tools.clear()
+
+    def _reset(self, event: Mapping[str, Any], now: float) -> Frame:
+        self.events -= 1
+        self.billed_twice["output_tokens"] += event["dropped"]
+        return "reset", {"keep_chars": event["keep_chars"], "reason": event["reason"]}
 
     def _block(self, event: Mapping[str, Any], now: float) -> None:
         block = event["content_block"]
@@ -86,9 +143,28 @@ class Translator:
 
     def done(self, stop_reason: str | None) -> Frame:
         """Return the final frame of an answer that ended, or was stopped."""
-        ttft = None if self.ttft is None else round(self.ttft, 6)
-        return "done", {"stop_reason": stop_reason, "usage": self.usage, "ttft": ttft, "events": self.events}
+        ttft = None if self.ttft is None or self.takes_over else round(self.ttft, 6)
+        usage = added(self._before, self.usage)
+        cost = None if self.stop_reason is None else known_cost(self.model, usage)
+        frame = {"stop_reason": stop_reason, "usage": usage, "cost": cost, "ttft": ttft, "events": self.events}
+        if self.recoveries:
+            frame |= {"recoveries": self.recoveries, "billed_twice": dict(self.billed_twice)}
+        return "done", frame
 
+
+def added(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two usages as one: counts are added up, also within; what is no count is the second's."""
+    total = {**first, **second}
+    for name in first.keys() & second.keys():
+        one, other = first[name], second[name]
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            total[name] = added(one, other)
+        elif isinstance(one, int) and isinstance(other, int | None):
+            total[name] = one + (other or 0)
+    return total
+
+
+INPUTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 READERS: dict[str, Any] = {
     "message_start": Translator._start,
@@ -97,16 +173,19 @@ READERS: dict[str, Any] = {
     "content_block_stop": Translator._block_end,
     "message_delta": Translator._message,
     "message_stop": Translator._stop,
+    AGAIN: Translator._again,
+    RESET: Translator._reset,
 }
 
 
-def error_frame(failure: Failure) -> Frame:
-    """Return the frame of a failure; a message is always there."""
+def error_frame(failure: Failure, *, recovery: str | None = None) -> Frame:
+    """Return the frame of a failure; a message is always there. `recovery` says why a broken answer was left."""
     frame = {
         "error": failure.kind,
         "message": failure.message or failure.kind.replace("_", " "),
         "retryable": classify(failure).retryable,
         "retry_after": failure.retry_after,
         "request_id": failure.request_id,
+        "recovery": recovery,
     }
     return "error", {name: value for name, value in frame.items() if value is not None}

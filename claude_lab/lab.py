@@ -90,9 +90,9 @@ class Lab:
             return base.model_copy(update={**changes, "base_url": self.fake.url, "api_key": secret("fake")})
         if base.api_key is None or not base.api_key.get_secret_value():
             raise ValueError("There is no key; set ANTHROPIC_API_KEY, or use Lab() with the fake.")
-        dear, deep = price_of(self.model)
+        price = price_of(self.model)
         ceiling = "no ceiling" if self.ledger.ceiling is None else f"at most ${self.ledger.ceiling:.2f}"
-        print(f"{self.model}: ${dear:.2f} in and ${deep:.2f} out per million tokens; {ceiling} in this lab.")
+        print(f"{self.model}: ${price.input:.2f} in and ${price.output:.2f} out per million tokens; {ceiling} in this lab.")
         return base.model_copy(update=changes)
 
     def stream(self, prompt: str = "", *, wait: bool = True, view: str | None = None, **options: Any) -> Run:

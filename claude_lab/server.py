@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -27,15 +27,15 @@ from starlette.routing import Route
 from claude_lab import jupyter
 from claude_lab.attempts import Attempts, all_of, log_attempt
 from claude_lab.clock import now
-from claude_lab.contract import Translator, error_frame
-from claude_lab.failure import Failure
+from claude_lab.contract import Frame, Translator
 from claude_lab.framed import RUN, FrameResponse
 from claude_lab.guard import Guard
 from claude_lab.probe import Probe
+from claude_lab.recovery import Came, last_frame, mended
 from claude_lab.retry import Attempt, RetryPolicy
 from claude_lab.runs import Bounds, Run, Runs, Writer, new_name
 from claude_lab.settings import Settings
-from claude_lab.spending import CeilingReached, Ledger
+from claude_lab.spending import Ledger
 from claude_lab.ui_response import add_ui
 
 MAX_TOKENS = 128_000
@@ -83,23 +83,25 @@ class Relay:
         self.client: Any = None
         self.warnings: list[str] = []
 
-    async def produce(self, run: Writer, request: dict[str, Any]) -> None:
-        """Write a run's log: frames as they come, and one final frame whatever happens."""
-        translator = Translator(run.name, now())
+    async def produce(self, run: Writer, request: dict[str, Any], written: Iterable[Frame] = ()) -> None:
+        """Write a run's log: frames as they come, and one final frame whatever happens.
+
+        `written` is what a worker that died had written of it; the answer is finished as `recovery.mended` says.
+        """
+        came = list(written)
+        translator = Translator.after(run.name, now(), came)
         try:
-            await self._relay(run, request, translator)
+            await self._relay(run, request, translator, came)
         except asyncio.CancelledError:
             run.append(*translator.done("stopped"))
             if not run.stopping:
                 raise
-        except CeilingReached as error:
-            run.append(*error_frame(Failure("invalid_request", str(error))))
         except Exception as error:
             from claude_lab.upstream import failure_of
 
-            run.append(*error_frame(failure_of(error)))
+            run.append(*last_frame(error, failure_of))
 
-    async def _relay(self, run: Writer, request: dict[str, Any], translator: Translator) -> None:
+    async def _relay(self, run: Writer, request: dict[str, Any], translator: Translator, came: list[Frame]) -> None:
         # The SDK takes a second to import: off the loop, so that the server answers meanwhile.
         upstream = await asyncio.to_thread(load_upstream)
 
@@ -112,13 +114,22 @@ class Relay:
                 run.append("retry", {"error": attempt.failure.kind, "attempt": attempt.number, "wait": wait})
 
         attempts = Attempts(self.policy, self.share, all_of(log_attempt, announce))
-        batches = upstream.events(
-            self.client, request, attempts, ledger=self.ledger, idle_timeout=self.settings.idle_timeout
+        ask = upstream.asker(self.client, attempts, ledger=self.ledger, idle_timeout=self.settings.idle_timeout)
+        batches = mended(
+            ask,
+            request,
+            lambda: Came.of(came, ended=translator.stop_reason is not None),
+            strategy=self.settings.recovery,
+            attempts=attempts,
+            judge=upstream.failure_of,
+            died=bool(came),
         )
         async with contextlib.aclosing(batches):
             async for batch in batches:
                 at = now()
-                run.extend([frame for event in batch for frame in translator.frames(event, at)])
+                made = [frame for event in batch for frame in translator.frames(event, at)]
+                came += made
+                run.extend(made)
                 if any(event["type"] == "ping" for event in batch):
                     run.ping()
 

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     max_delay: float = Field(default=60.0, ge=0)
     jitter: Literal["none", "full", "equal", "decorrelated", "sdk"] = "full"
     retry_unit: Literal["retries", "attempts"] = "retries"
+    recovery: Literal["fail", "restart", "continue"] = "fail"
     grace: float = Field(default=1.0, ge=0)
     heartbeat: float = Field(default=15.0, gt=0)
     idle_timeout: float = Field(default=120.0, gt=0)

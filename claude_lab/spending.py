@@ -2,40 +2,94 @@
 
 Before each attempt the worst case is reserved: every byte of the request as one input token, and all of
 `max_tokens` as output. When the usage is known the reservation shrinks to it; when it never becomes known, it stays.
-
-Prices are dollars per million tokens, as published for prompts up to 100,000 tokens, seen in November 2026.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PRICES: dict[str, tuple[float, float]] = {"claude-haiku-5-5": (0.10, 0.50)}
-CACHE_WRITE, CACHE_READ = 2.0, 0.1
-"""What a token costs that is written to the 1 h cache, or read from a cache, beside an input token."""
+SEEN = "2026-11-23"
+"""When the prices below were looked up: platform.claude.com/docs/en/about-claude/pricing, and the models' own pages."""
+WRITE_5M, WRITE_1H = 1.25, 2.0
+"""What a token costs that is written to the cache for five minutes or an hour, beside an input token."""
+DATE = re.compile(r"-20\d{6}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Dollars per million tokens: input, output, and input read from the cache.
+
+    `long` is the price of requests whose prompt, cache included, is longer than `long_from` tokens.
+    """
+
+    input: float
+    output: float
+    read: float
+    long_from: int | None = None
+    long: Price | None = None
+
+    def at(self, prompt_tokens: int) -> Price:
+        """Return the price of a request with a prompt so long."""
+        return self.long if self.long and self.long_from is not None and prompt_tokens > self.long_from else self
+
+
+OPUS, SONNET = Price(5, 25, 0.5), Price(3, 15, 0.3)
+PRICES: dict[str, Price] = {
+    "claude-fable-5-2": Price(8, 40, 0.2),
+    "claude-fable-5-1": Price(10, 50, 0.25),
+    "claude-mythos-5-1": Price(10, 50, 0.25),
+    "claude-fable-5": Price(10, 50, 1),
+    "claude-mythos-5": Price(10, 50, 1),
+    "claude-opus-5-5": Price(4, 20, 0.2),
+    "claude-opus-5": OPUS,
+    "claude-opus-4-8": OPUS,
+    "claude-opus-4-7": OPUS,
+    "claude-opus-4-6": OPUS,
+    "claude-opus-4-5": OPUS,
+    "claude-sonnet-5-5": Price(2, 10, 0.1),
+    "claude-sonnet-5": Price(2, 10, 0.2),
+    "claude-sonnet-4-6": SONNET,
+    "claude-sonnet-4-5": SONNET,
+    "claude-haiku-5-5": Price(0.1, 0.5, 0.01, 100_000, Price(0.5, 2.5, 0.05)),
+    "claude-haiku-4-5": Price(1, 5, 0.1),
+}
+"""By model, without its date: standard speed, no batch, no surcharge for a region."""
 
 
 class CeilingReached(Exception):
     """The next request could cost more than what is left under the ceiling; nothing was sent."""
 
 
-def price_of(model: str) -> tuple[float, float]:
-    """Return a model's (input, output) price. Raises ValueError for a model without a known price."""
-    if model not in PRICES:
+def price_of(model: str) -> Price:
+    """Return a model's price; a date at its end says nothing. Raises ValueError for a model without a known price."""
+    price = PRICES.get(DATE.sub("", model))
+    if price is None:
         raise ValueError(f"There is no price for {model!r}; use one of {', '.join(PRICES)}, or add it to PRICES.")
-    return PRICES[model]
+    return price
 
 
 def cost(model: str, usage: Mapping[str, Any]) -> float:
-    """Return the dollars that a usage object stands for."""
-    dear, deep = price_of(model)
+    """Return the dollars that a usage object stands for. Raises ValueError for a model without a known price.
+
+    Tokens written to the cache without saying for how long count as the dearer kind.
+    """
+    parts = usage.get("cache_creation") or {}
+    short = parts.get("ephemeral_5m_input_tokens") or 0
     written, read = usage.get("cache_creation_input_tokens") or 0, usage.get("cache_read_input_tokens") or 0
-    taken = (usage.get("input_tokens") or 0) + CACHE_WRITE * written + CACHE_READ * read
-    return (taken * dear + (usage.get("output_tokens") or 0) * deep) / 1e6
+    plain = usage.get("input_tokens") or 0
+    price = price_of(model).at(plain + written + read)
+    taken = plain + WRITE_5M * min(short, written) + WRITE_1H * max(0, written - short)
+    return (taken * price.input + read * price.read + (usage.get("output_tokens") or 0) * price.output) / 1e6
+
+
+def known_cost(model: str, usage: Mapping[str, Any]) -> float | None:
+    """Return the dollars that a usage object stands for, or None for a model without a known price."""
+    return cost(model, usage) if DATE.sub("", model) in PRICES else None
 
 
 @dataclass(slots=True)
@@ -47,7 +101,10 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def reserve(self, request: Mapping[str, Any]) -> float:
-        """Reserve a request's worst case and return it. Raises CeilingReached when it would pass the ceiling."""
+        """Reserve a request's worst case and return it.
+
+        Raises CeilingReached when it would pass the ceiling, ValueError when the model has no known price.
+        """
         if self.ceiling is None:
             return 0.0
         worst_usage = {"input_tokens": 0, "output_tokens": request["max_tokens"]}

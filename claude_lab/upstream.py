@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
@@ -65,14 +65,16 @@ async def events(
     *,
     ledger: Ledger | None = None,
     idle_timeout: float = 120.0,
-) -> AsyncIterator[Batch]:
+    call: str | None = None,
+) -> AsyncGenerator[Batch, None]:
     """Yield the events of one streamed message in batches; the first holds all up to the first piece of content.
 
     What fails before the first batch is retried by `attempts`; later failures are raised. Raises Truncated for a
     stream that ends without `message_stop`, TimeoutError when no content came for `idle_timeout` seconds (pings do not
     count), `CeilingReached` before an attempt that could pass the ledger's ceiling, and the SDK's own errors.
+    `call` names the call whose attempts these are, when it has made some already.
     """
-    call = f"call-{uuid4().hex}"
+    call = call or f"call-{uuid4().hex}"
     accounts = ledger or Ledger()
 
     async def opened(number: int) -> AsyncGenerator[Batch, None]:
@@ -95,6 +97,14 @@ async def events(
     async with aclosing(came):  # type: ignore[type-var]  # an async generator
         async for batch in came:
             yield batch
+
+
+def asker(
+    client: anthropic.AsyncAnthropic, attempts: Attempts, *, ledger: Ledger, idle_timeout: float
+) -> Callable[[Mapping[str, Any]], AsyncGenerator[Batch, None]]:
+    """Return what asks for the batches of a request; all it asks are attempts of one call."""
+    call = f"call-{uuid4().hex}"
+    return lambda request: events(client, request, attempts, ledger=ledger, idle_timeout=idle_timeout, call=call)
 
 
 async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> AsyncGenerator[Batch, None]:

@@ -47,7 +47,7 @@ def test_an_answer_becomes_start_deltas_and_done() -> None:
     assert [kind for kind, _ in got] == ["start", "delta", "done"]
     assert (got[0][1]["run"], got[0][1]["model"]) == ("run", "m")
     assert got[1][1] == {"text": "Hi"}
-    assert got[2][1] == {"stop_reason": "end_turn", "usage": usage, "ttft": 4.0, "events": 6}
+    assert got[2][1] == {"stop_reason": "end_turn", "usage": usage, "cost": None, "ttft": 4.0, "events": 6}
 
 
 def test_a_tool_call_becomes_one_frame_with_its_whole_input() -> None:

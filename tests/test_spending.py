@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 
-from claude_lab.spending import CeilingReached, Ledger, cost, price_of
+from claude_lab.spending import PRICES, SEEN, CeilingReached, Ledger, cost, known_cost, price_of
 
 MODEL = "claude-haiku-5-5"
 ASK = {"model": MODEL, "max_tokens": 1000, "messages": [{"role": "user", "content": "Hello"}]}
 
 
 def test_a_million_tokens_cost_their_price() -> None:
-    """Input, output, cache writes and cache reads each count at their own rate."""
-    dear, deep = price_of(MODEL)
+    """Input, output, cache writes of either life and cache reads each count at their own rate."""
+    price = price_of("claude-opus-5-5")
+    written = {"cache_creation_input_tokens": 1_000_000}
+    short = {**written, "cache_creation": {"ephemeral_5m_input_tokens": 1_000_000, "ephemeral_1h_input_tokens": 0}}
 
-    assert cost(MODEL, {"input_tokens": 1_000_000}) == pytest.approx(dear)
-    assert cost(MODEL, {"output_tokens": 1_000_000}) == pytest.approx(deep)
-    assert cost(MODEL, {"cache_read_input_tokens": 1_000_000}) == pytest.approx(dear / 10)
-    assert cost(MODEL, {"cache_creation_input_tokens": 1_000_000}) == pytest.approx(dear * 2)
-    assert cost(MODEL, {"input_tokens": None, "output_tokens": 0}) == 0
+    def cost_of(usage: dict[str, Any]) -> float:
+        return cost("claude-opus-5-5", usage)
+
+    assert cost_of({"input_tokens": 1_000_000}) == pytest.approx(price.input)
+    assert cost_of({"output_tokens": 1_000_000}) == pytest.approx(price.output)
+    assert cost_of({"cache_read_input_tokens": 1_000_000}) == pytest.approx(price.read)
+    assert cost_of(short) == pytest.approx(1.25 * price.input)
+    assert cost_of(written) == pytest.approx(2 * price.input)
+    assert cost_of({"input_tokens": None, "output_tokens": 0}) == 0
+
+
+def test_a_long_prompt_has_the_price_of_long_prompts() -> None:
+    """Every token of a request whose prompt, cache included, passes the bound costs more: its output too."""
+    short = {"input_tokens": 60_000, "cache_read_input_tokens": 40_000, "output_tokens": 1000}
+    long = short | {"input_tokens": 60_001}
+
+    assert cost(MODEL, short) == pytest.approx((60_000 * 0.1 + 40_000 * 0.01 + 1000 * 0.5) / 1e6)
+    assert cost(MODEL, long) == pytest.approx((60_001 * 0.5 + 40_000 * 0.05 + 1000 * 2.5) / 1e6)
+
+
+def test_prices_are_whole_and_dated() -> None:
+    """Reading a cache costs less than asking, asking less than answering; a model's date says nothing."""
+    for price in PRICES.values():
+        assert 0 < price.read < price.input < price.output
+    assert price_of("claude-haiku-4-5-20251001") == price_of("claude-haiku-4-5")
+    assert date.fromisoformat(SEEN) <= datetime.now(UTC).date()
+
+
+def test_a_cost_that_nobody_knows_is_none() -> None:
+    """Telling the cost of an answer fails for no model."""
+    assert known_cost("claude-nobody", {"input_tokens": 1}) is None
+    assert known_cost(MODEL, {"input_tokens": 1}) == cost(MODEL, {"input_tokens": 1})
 
 
 def test_a_model_without_a_price_is_named() -> None:

@@ -1,0 +1,391 @@
+"""Recovery: answers that break off, mended over a real socket; the fake knows what they should have been."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from claude_lab import answers, faults
+from claude_lab.attempts import Attempts
+from claude_lab.clock import now
+from claude_lab.contract import Frame, Translator
+from claude_lab.fake import FakeClaude
+from claude_lab.pacing import Pace
+from claude_lab.recovery import LEAST, Came, Strategy, continuing, finished, last_frame, mended, planned, room
+from claude_lab.replies import Voice
+from claude_lab.retry import RetryPolicy
+from claude_lab.scenario import Scenario
+from claude_lab.settings import Settings
+from claude_lab.spending import Ledger, cost
+from claude_lab.trace import Trace
+from claude_lab.upstream import asker, failure_of, make_client
+
+NEW, OLD = "claude-haiku-5-5", "claude-haiku-4-5"
+TEXT = answers.RESUMING
+SLOW = Pace(0.0, 0.002, 0.0, 0.0)
+"""Slow enough for each delta to be read by itself: what comes with a failure in one read is never seen."""
+FAST = RetryPolicy(max_retries=2, base_delay=0.001)
+Work = Callable[[Any, Attempts], Coroutine[Any, Any, None]]
+
+
+class Bench(FakeClaude):
+    """A fake, and one loop with one client of it."""
+
+    def __enter__(self) -> Bench:
+        self.start()
+        self.runner = asyncio.Runner()
+        self.client = self.runner.run(self._client())
+        return self
+
+    async def _client(self) -> Any:
+        return make_client(Settings(api_key=SecretStr("x"), base_url=self.url))
+
+    def __exit__(self, *error: Any) -> None:
+        self.runner.run(self.client.close())
+        self.runner.close()
+        self.stop()
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[Bench]:
+    """One fake for the module."""
+    with Bench() as made:
+        yield made
+
+
+def request(model: str = NEW, **fields: Any) -> dict[str, Any]:
+    """Return a request."""
+    return {"model": model, "max_tokens": 2000, "messages": [{"role": "user", "content": "Hello"}], **fields}
+
+
+class Talk:
+    """Asks a fake as a server does, and keeps the frames."""
+
+    def __init__(
+        self, fake: Bench, *script: faults.Fault, voice: Voice | None = None, pace: Pace | str = "instant"
+    ) -> None:
+        fake.put(Scenario(faults=script, voice=voice or Voice(TEXT, thinking=False), pace=pace))
+        fake.journal.clear()
+        self.fake = fake
+        self.frames: list[Frame] = []
+
+    async def _with(self, work: Work, policy: RetryPolicy, ledger: Ledger | None) -> None:
+        attempts = Attempts(policy, watch=lambda attempt: None)
+        await work(asker(self.fake.client, attempts, ledger=ledger or Ledger(), idle_timeout=0.2), attempts)
+
+    def ask(
+        self,
+        strategy: Strategy,
+        asked: dict[str, Any] | None = None,
+        *,
+        policy: RetryPolicy = FAST,
+        ledger: Ledger | None = None,
+    ) -> Talk:
+        """Ask, and mend."""
+        translator = Translator("run", now())
+
+        def came() -> Came:
+            return Came.of(self.frames, ended=translator.stop_reason is not None)
+
+        async def work(ask: Any, attempts: Attempts) -> None:
+            batches = mended(ask, asked or request(), came, strategy=strategy, attempts=attempts, judge=failure_of)
+            try:
+                async for batch in batches:
+                    self.frames += [frame for event in batch for frame in translator.frames(event, now())]
+            except Exception as error:
+                self.frames.append(last_frame(error, failure_of))
+
+        self.fake.runner.run(self._with(work, policy, ledger))
+        return self
+
+    def take_over(self, strategy: Strategy, written: list[Frame], asked: dict[str, Any] | None = None) -> Talk:
+        """Finish what another worker wrote."""
+
+        async def work(ask: Any, attempts: Attempts) -> None:
+            made = finished(
+                ask, asked or request(), written, run="run", strategy=strategy, attempts=attempts, judge=failure_of
+            )
+            self.frames += [*written, *[frame async for some in made for frame in some]]
+
+        self.fake.runner.run(self._with(work, FAST, None))
+        return self
+
+    @property
+    def text(self) -> str:
+        """The text as a client has it that reads the frames into a trace."""
+        trace = Trace()
+        for kind, frame in self.frames:
+            trace.add(kind, frame["text"] if kind in ("delta", "thinking") else frame)
+        return trace.text
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of the frames, deltas in a row as one."""
+        kinds = [kind for kind, _ in self.frames]
+        return [kind for at, kind in enumerate(kinds) if not at or kind != kinds[at - 1]]
+
+    def only(self, kind: str) -> dict[str, Any]:
+        """Return the one frame of a type."""
+        (frame,) = (frame for each, frame in self.frames if each == kind)
+        return frame
+
+
+BREAKS = [faults.Drop, faults.Reset, faults.Truncate, faults.StreamError]
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+@pytest.mark.parametrize(("strategy", "kept"), [("restart", False), ("continue", True)])
+def test_however_it_breaks_the_answer_gets_whole(
+    fake: Bench, fault: Callable[..., faults.Fault], strategy: Strategy, kept: bool
+) -> None:
+    """One reset, then the new text, then `done`: nothing is lost, nothing is there twice, nothing is spliced unseen."""
+    talk = Talk(fake, fault(after=30), pace=SLOW).ask(strategy)
+
+    assert talk.kinds == ["start", "delta", "reset", "delta", "done"]
+    assert talk.text == TEXT
+    assert (talk.only("reset")["keep_chars"] > 0) == kept
+    assert len(fake.journal) == 2
+
+
+def test_a_stall_is_mended_too(fake: Bench) -> None:
+    """An upstream that falls silent is left after `idle_timeout`, and asked for the rest."""
+    talk = Talk(fake, faults.Stall(after=30, seconds=5)).ask("continue")
+
+    assert talk.text == TEXT
+    assert "timeout" in talk.only("reset")["reason"]
+
+
+def test_fail_is_what_it_was(fake: Bench) -> None:
+    """Without a strategy the text stays as it came, and the failure is raised."""
+    talk = Talk(fake, faults.Drop(after=30)).ask("fail")
+
+    assert talk.kinds == ["start", "delta", "error"]
+    assert TEXT.startswith(talk.text)
+    assert len(fake.journal) == 1
+
+
+@pytest.mark.parametrize("model", [NEW, OLD])
+@pytest.mark.parametrize("voice", [{}, {"overlap": 20}, {"preamble": True}, {"overlap": 40, "preamble": True}], ids=str)
+def test_every_cut_is_mended_exactly(fake: Bench, model: str, voice: dict[str, Any]) -> None:
+    """Wherever it breaks and however imperfectly it goes on, with either kind of continuation."""
+    for after in range(1, 60, 3):
+        talk = Talk(fake, faults.Drop(after=after), voice=Voice(TEXT, thinking=False, **voice))
+        talk.ask("continue", request(model))
+
+        assert talk.text == TEXT, after
+        assert talk.only("done")["recoveries"] == 1
+
+
+def test_old_models_are_prefilled_and_new_ones_told(fake: Bench) -> None:
+    """A prefill never ends in white space; a model that takes none gets a message that quotes the end."""
+    Talk(fake, faults.Drop(after=30)).ask("continue", request(OLD))
+    prefill = fake.requests[1].body["messages"]
+    Talk(fake, faults.Drop(after=30)).ask("continue", request(NEW))
+    told = fake.requests[1].body["messages"]
+
+    assert [turn["role"] for turn in prefill] == ["user", "assistant"]
+    assert prefill[1]["content"] == prefill[1]["content"].rstrip()
+    assert TEXT.startswith(prefill[1]["content"])
+    assert [turn["role"] for turn in told] == ["user", "assistant", "user"]
+    assert "interrupted and ended with" in told[2]["content"]
+    assert "Continue from where" in told[2]["content"]
+
+
+def test_an_answer_may_break_more_than_once(fake: Bench) -> None:
+    """Each break is an attempt of the same call, with a seam of its own; the policy bounds them."""
+    twice = (faults.Drop(after=20), faults.Reset(after=20))
+
+    whole = Talk(fake, *twice).ask("continue")
+    resets = [frame for kind, frame in whole.frames if kind == "reset"]
+    assert whole.text == TEXT
+    assert len(resets) == 2
+    assert [entry.attempt for entry in fake.requests] == [1, 2, 3]
+
+    given_up = Talk(fake, *twice).ask("continue", policy=FAST.but(max_retries=1))
+    assert given_up.kinds[-1] == "error"
+    assert "max_retries=1" in given_up.only("error")["recovery"]
+    assert TEXT.startswith(given_up.text[:200])
+
+
+def test_a_refused_further_request_is_retried_too(fake: Bench) -> None:
+    """Overloaded in between costs an attempt and nothing else."""
+    talk = Talk(fake, faults.Drop(after=30), faults.Overloaded()).ask("continue")
+
+    assert talk.text == TEXT
+    assert len(fake.journal) == 3
+
+
+@pytest.mark.parametrize("strategy", ["restart", "continue"])
+def test_each_further_request_is_reserved(fake: Bench, strategy: Strategy) -> None:
+    """What broke keeps its reservation, and no request is sent that could pass the ceiling."""
+    worst = Ledger(1.0).reserve(request())
+
+    stopped = Talk(fake, faults.Drop(after=30)).ask(strategy, ledger=Ledger(worst * 1.5))
+    assert stopped.only("error")["error"] == "invalid_request"
+    assert len(fake.journal) == 1
+
+    ledger = Ledger(1.0)
+    talk = Talk(fake, faults.Drop(after=30)).ask(strategy, ledger=ledger)
+    assert talk.text == TEXT
+    assert ledger.spent > worst
+
+
+@pytest.mark.parametrize("strategy", ["restart", "continue"])
+def test_what_was_billed_twice_is_counted(fake: Bench, strategy: Strategy) -> None:
+    """`usage` and `cost` add up all requests; `billed_twice` is what a whole first answer would not have cost."""
+    plain = Talk(fake).ask(strategy).only("done")
+    done = Talk(fake, faults.Drop(after=30)).ask(strategy).only("done")
+
+    twice, usage = done["billed_twice"], done["usage"]
+    assert "billed_twice" not in plain
+    assert usage["input_tokens"] == plain["usage"]["input_tokens"] + twice["input_tokens"]
+    assert usage["output_tokens"] == pytest.approx(plain["usage"]["output_tokens"] + twice["output_tokens"], abs=2)
+    assert done["cost"] == pytest.approx(cost(NEW, usage))
+    assert done["cost"] > plain["cost"]
+
+
+def test_only_the_last_event_missing_is_the_end(fake: Bench) -> None:
+    """Once the stop reason has come the answer is whole: nothing is asked again."""
+    talk = Talk(fake, faults.Truncate(at="after message_delta")).ask("continue")
+
+    assert talk.kinds == ["start", "delta", "done"]
+    assert talk.text == TEXT
+    assert len(fake.journal) == 1
+
+
+def test_thinking_is_thought_again(fake: Bench) -> None:
+    """What broke before the first text starts over, and says so; a client forgets the first thoughts."""
+    talk = Talk(fake, faults.Drop(after=0), voice=Voice(TEXT, thinking=True), pace=SLOW).ask("continue")
+
+    assert talk.kinds == ["start", "thinking", "reset", "thinking", "delta", "done"]
+    assert talk.only("reset") == {
+        "keep_chars": 0,
+        "reason": "started over after network_error, there was too little text to continue",
+    }
+    assert Came.of(talk.frames).thinking == answers.THINKING
+
+
+def test_thinking_before_a_continuation_keeps_the_seam(fake: Bench) -> None:
+    """A model that thinks before it goes on is joined at its text."""
+    voice = Voice(TEXT, thinking=True, preamble=True, overlap=20)
+    talk = Talk(fake, faults.Drop(after=50), voice=voice).ask("continue")
+
+    assert talk.kinds == ["start", "thinking", "delta", "thinking", "reset", "delta", "done"]
+    assert talk.text == TEXT
+
+
+TOOL = {"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
+
+
+def test_a_tool_call_that_was_handed_out_is_never_asked_again() -> None:
+    """It may have been run; the failure stays, with its reason."""
+    came = Came("Let me look that up for you.", tools=1)
+
+    for strategy in ("fail", "restart", "continue"):
+        assert planned(strategy, request(tools=[TOOL]), came, "network_error", Came()) is None  # type: ignore[arg-type]
+
+
+def test_a_tool_call_under_way_starts_over(fake: Bench) -> None:
+    """Half a call was handed to nobody: nothing came that could be there twice, and the whole call comes."""
+    asked = request(tools=[TOOL], messages=[{"role": "user", "content": "What is the weather in Oslo?"}])
+    talk = Talk(fake, faults.Drop(after=1), pace=SLOW).ask("continue", asked)
+
+    assert talk.kinds == ["start", "tool", "done"]
+    assert len(fake.journal) == 2
+
+
+WRITTEN: list[Frame] = [
+    ("start", {"run": "run", "model": NEW, "usage": {"input_tokens": 5, "output_tokens": 1}, "cached": False}),
+    ("delta", {"text": TEXT[:150]}),
+    ("delta", {"text": TEXT[150:200]}),
+]
+
+
+@pytest.mark.parametrize("strategy", ["restart", "continue"])
+def test_another_worker_finishes_the_answer(fake: Bench, strategy: Strategy) -> None:
+    """From the request and the frames alone: no second `start`, one reset, the whole text."""
+    talk = Talk(fake).take_over(strategy, WRITTEN)
+
+    assert talk.kinds == ["start", "delta", "reset", "delta", "done"]
+    assert talk.text == TEXT
+    assert talk.only("reset")["reason"].endswith("the worker died")
+    assert talk.only("done")["recoveries"] == 1
+
+
+def test_a_takeover_under_fail_is_an_error(fake: Bench) -> None:
+    """What came stays, and the end is told."""
+    talk = Talk(fake).take_over("fail", WRITTEN)
+
+    assert talk.kinds == ["start", "delta", "error"]
+    assert "worker" in talk.only("error")["message"]
+    assert len(fake.journal) == 0
+
+
+@pytest.mark.parametrize("strategy", ["fail", "restart", "continue"])
+@pytest.mark.parametrize("written", [[], WRITTEN[:1]], ids=["nothing", "start"])
+def test_a_takeover_before_the_first_text_is_just_asked(fake: Bench, strategy: Strategy, written: list[Frame]) -> None:
+    """Nobody has read anything that a first answer could repeat: it needs no reset, and never a second `start`."""
+    talk = Talk(fake).take_over(strategy, written)
+
+    assert talk.kinds == ["start", "delta", "done"]
+    assert talk.text == TEXT
+
+
+def test_a_run_that_had_ended_is_left_alone(fake: Bench) -> None:
+    """After a final frame nothing follows."""
+    ended: list[Frame] = [*WRITTEN, ("done", {"stop_reason": "end_turn", "usage": {}})]
+
+    assert Talk(fake).take_over("continue", ended).frames == ended
+
+
+def test_the_rest_has_the_room_that_is_left() -> None:
+    """`max_tokens` bounds the whole answer, as far as a count that is not the API's can tell."""
+    kept = "one two three four " * 20
+
+    assert 1 <= room(request(max_tokens=100), kept) < 100
+    assert room(request(max_tokens=10), kept) == 1
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    assert room(request(OLD, max_tokens=2000, thinking=thinking), kept) == 2000
+
+
+def test_a_prefill_of_ones_own_is_continued_with_it() -> None:
+    """What the client put into the model's mouth goes before what came; in blocks it cannot, and starts over."""
+    own = {"role": "assistant", "content": "Here goes:"}
+    asked = request(OLD, messages=[{"role": "user", "content": "Go"}, own])
+    further = continuing(asked, " one two three four five six")
+
+    assert further is not None
+    assert further["messages"][-1]["content"] == "Here goes: one two three four five six"
+    blocks = {"role": "assistant", "content": [{"type": "text", "text": "Here goes:"}]}
+    assert continuing({**asked, "messages": [asked["messages"][0], blocks]}, "x" * LEAST) is None
+
+
+def test_a_model_that_thinks_is_told_instead_of_prefilled() -> None:
+    """Thinking and a prefill exclude each other."""
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    further = continuing(request(OLD, thinking=thinking), "one two three four five six")
+
+    assert further is not None
+    assert further["messages"][-1]["role"] == "user"
+
+
+def test_frames_tell_what_came() -> None:
+    """Deltas are joined; a reset takes back what it says, in code points, half characters made whole first."""
+    frames: list[Frame] = [
+        ("thinking", {"text": "hm"}),
+        ("delta", {"text": "wave \ud83c"}),
+        ("delta", {"text": "\udf0a and more"}),
+        ("reset", {"keep_chars": 6, "reason": ""}),
+        ("delta", {"text": "!"}),
+    ]
+
+    assert Came.of(frames) == Came("wave 🌊!", "hm")
+    assert Came.of([*frames, ("reset", {"keep_chars": 0, "reason": ""})]) == Came()
+    trace = Trace()
+    for kind, frame in frames:
+        trace.add(kind, frame["text"] if kind == "delta" else frame)
+    assert trace.text == "wave 🌊!"
