@@ -10,12 +10,13 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from claude_lab import sse
 from claude_lab.clock import now
 from claude_lab.contract import STATUS_OF
-from claude_lab.runs import Entry, Run
+from claude_lab.runs import Entry, LogLost, Run
 from claude_lab.settings import Settings
 
 RUN = "x-claude-lab-run"
@@ -60,15 +61,21 @@ class FrameResponse(Response):
             pass
 
     async def _write(self, send: Any) -> None:
-        first = await self._first()
+        try:
+            first = await self._first()
+        except LogLost as error:
+            raise HTTPException(503, str(error), {"retry-after": "1"}) from None
         status, extra = self.head(first)
         names = {**self.names, RUN: self.run.name, **extra}
         raw = [(name.encode(), value.encode("latin-1")) for name, value in names.items()]
         await send({"type": "http.response.start", "status": status, "headers": raw})
         body = sse.comment("ok") + self.written(first) if status == 200 else self.refused(first)
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        async for data in self._rest():
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+        try:
+            async for data in self._rest():
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        except LogLost:
+            return  # the body stays unfinished: a reader must not take it for the whole
         await send({"type": "http.response.body", "body": self.closing if status == 200 else b""})
 
     def head(self, first: list[Entry]) -> tuple[int, dict[str, str]]:

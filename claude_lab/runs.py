@@ -26,6 +26,10 @@ EVENT_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 Frame = tuple[str, dict[str, Any]]
 
 
+class LogLost(ConnectionError):
+    """A run's log cannot be reached, or is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """How much is kept: runs, bytes and readers of each, and the seconds that an ended one stays readable."""
@@ -176,7 +180,11 @@ class Run:
         """Count a reader out; when the last has left, the run has `orphan_grace` seconds to find another."""
         self.readers -= 1
         if not self.readers and not self.ended:
-            self._orphaned = asyncio.get_running_loop().call_later(self.orphan_grace, self.stop)
+            self._orphaned = asyncio.get_running_loop().call_later(self.orphan_grace, self.orphan)
+
+    def orphan(self) -> None:
+        """Act on the grace being over."""
+        self.stop()
 
     def stop(self) -> None:
         """Stop the generation; its log ends with `done`, stop reason `stopped`. Twice is fine."""

@@ -1,0 +1,251 @@
+"""A run's log in Redis: a stream with explicit ids, a lease on writing it, and the steps that must not be torn apart.
+
+Each step is one script, so nothing comes between its check and its act. Time is Redis's own: the workers' clocks do
+not matter. All keys of a run share a hash tag. An append is refused when the epoch is not the run's present one, which
+fences off a producer that was taken for dead; one that is repeated after a lost answer adds nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from claude_lab.runs import LogLost
+
+ROWS = 512
+"""How many entries go in one command, either way."""
+
+TIME = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+"""
+CREATE = (
+    TIME
+    + """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'epoch', 1, 'seq', 0, 'until', now + ARGV[1], 'request', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+)
+APPEND = """
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+local last = tonumber(redis.call('HGET', KEYS[1], 'seq'))
+local seq = tonumber(ARGV[2])
+for i = 5, #ARGV, 2 do
+    if seq > last then
+        redis.call('XADD', KEYS[2], ARGV[1] .. '-' .. seq, ARGV[i], ARGV[i + 1])
+        last = seq
+    end
+    seq = seq + 1
+end
+redis.call('HSET', KEYS[1], 'seq', last)
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+if ARGV[4] == '1' then
+    redis.call('HSET', KEYS[1], 'final', 1, 'until', 0)
+    redis.call('XADD', KEYS[3], 'MAXLEN', 8, '*', 'for', 'final')
+    for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
+end
+return 1
+"""
+KEEP = (
+    TIME
+    + """
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return {} end
+redis.call('HSET', KEYS[1], 'until', now + ARGV[2])
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now)
+local others = redis.call('ZCARD', KEYS[4])
+if redis.call('ZSCORE', KEYS[4], ARGV[4]) then others = others - 1 end
+return {redis.call('HEXISTS', KEYS[1], 'stop'), others}
+"""
+)
+LOOK = (
+    TIME
+    + """
+local is = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'until', 'final')
+if not is[1] then return {} end
+if ARGV[2] ~= '0' then
+    redis.call('ZADD', KEYS[4], now + ARGV[2], ARGV[1])
+    redis.call('PEXPIRE', KEYS[4], ARGV[2])
+end
+return {tonumber(is[1]), tonumber(is[2]), tonumber(is[3]) - now, tonumber(is[4] or 0)}
+"""
+)
+TAKE = (
+    TIME
+    + """
+local is = redis.call('HMGET', KEYS[1], 'seq', 'until', 'final', 'request', 'stop')
+if not is[1] or is[3] or tonumber(is[2]) > now then return {} end
+redis.call('HSET', KEYS[1], 'until', now + ARGV[1])
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[2]) end
+return {redis.call('HINCRBY', KEYS[1], 'epoch', 1), tonumber(is[1]), is[4], tonumber(is[5] or 0)}
+"""
+)
+STOP = (
+    TIME
+    + """
+local is = redis.call('HMGET', KEYS[1], 'until', 'final')
+if not is[1] or is[2] then return 1 end
+redis.call('HSET', KEYS[1], 'stop', 1)
+redis.call('XADD', KEYS[3], 'MAXLEN', 8, '*', 'for', 'stop')
+redis.call('PEXPIRE', KEYS[3], redis.call('PTTL', KEYS[1]))
+return tonumber(is[1]) > now and 1 or 0
+"""
+)
+LEAVE = """
+if redis.call('ZREM', KEYS[4], ARGV[1]) == 1 and redis.call('EXISTS', KEYS[1]) == 1 then
+    redis.call('XADD', KEYS[3], 'MAXLEN', 8, '*', 'for', 'left')
+    redis.call('PEXPIRE', KEYS[3], redis.call('PTTL', KEYS[1]))
+end
+"""
+RELEASE = """
+if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('HSET', KEYS[1], 'until', 0) end
+"""
+SCRIPTS = {
+    "create": CREATE,
+    "append": APPEND,
+    "keep": KEEP,
+    "look": LOOK,
+    "take": TAKE,
+    "stop": STOP,
+    "leave": LEAVE,
+    "release": RELEASE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An entry as it lies in Redis: its id's two numbers, its type, and its frame as JSON."""
+
+    epoch: int
+    seq: int
+    kind: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a run's state says: its epoch, its last number, the lease's remaining seconds, and whether it has ended."""
+
+    epoch: int
+    seq: int
+    left: float
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A run that was taken over: the new epoch, the last number written, the request, and whether it should stop."""
+
+    epoch: int
+    seq: int
+    request: dict[str, Any]
+    stop: bool
+
+
+class Database:
+    """One Redis and the scripts in it; made outside of a loop and used in one. `patience` bounds a silent answer."""
+
+    def __init__(self, url: str, *, patience: float) -> None:
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
+
+        # Whoever asks has a cursor or an epoch and repeats the step itself: a retry below would only hide the time.
+        self.redis: Any = Redis.from_url(
+            url, socket_timeout=patience, socket_connect_timeout=patience, retry=Retry(NoBackoff(), 0)
+        )
+        self.errors = RedisError, OSError
+        self.scripts = {name: self.redis.register_script(source) for name, source in SCRIPTS.items()}
+
+    async def ask(self, answer: Awaitable[Any]) -> Any:
+        """Await an answer. Raises LogLost when none comes."""
+        try:
+            return await answer
+        except self.errors as error:
+            raise LogLost(f"Redis does not answer ({type(error).__name__}: {error}); check REDIS_URL.") from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.redis.aclose()
+
+
+class RedisLog:
+    """One run's keys, and what can be done with them: `lease` and `age`, which an idle log stays, are seconds.
+
+    Every method raises LogLost when Redis does not answer.
+    """
+
+    def __init__(self, database: Database, place: str, worker: str, *, lease: float, age: float) -> None:
+        self.database = database
+        self.keys = [f"claude_lab:{{{place}}}:{part}" for part in ("state", "log", "bell", "readers")]
+        self.worker = worker
+        self.lease_ms = round(lease * 1000)
+        self.age_ms = max(1, round(age * 1000)) + self.lease_ms
+
+    async def _do(self, script: str, *arguments: Any) -> Any:
+        return await self.database.ask(self.database.scripts[script](keys=self.keys, args=arguments))
+
+    async def create(self, request: dict[str, Any]) -> bool:
+        """Begin the log, with the lease; False when there is one."""
+        return bool(await self._do("create", self.lease_ms, self.age_ms, json.dumps(request)))
+
+    async def append(self, epoch: int, first: int, frames: Sequence[tuple[str, str]], *, final: bool) -> bool:
+        """Add frames numbered from `first`; False when the epoch is over. Doing it again adds nothing."""
+        pairs = (part for frame in frames for part in frame)
+        return bool(await self._do("append", epoch, first, self.age_ms, int(final), *pairs))
+
+    async def keep(self, epoch: int) -> tuple[bool, int] | None:
+        """Renew the lease; whether the run should stop, and how many other workers read it. None: the epoch is over."""
+        told = await self._do("keep", epoch, self.lease_ms, self.age_ms, self.worker)
+        return (bool(told[0]), told[1]) if told else None
+
+    async def look(self, *, reading: bool) -> Known | None:
+        """Return the run's state, or None; with `reading` the producer learns that this worker has readers."""
+        told = await self._do("look", self.worker, self.lease_ms if reading else 0)
+        return Known(told[0], told[1], told[2] / 1000, bool(told[3])) if told else None
+
+    async def take(self) -> Taken | None:
+        """Take over a run whose lease has expired, in the next epoch; None when it has not, or somebody was quicker."""
+        told = await self._do("take", self.lease_ms, self.age_ms)
+        return Taken(told[0], told[1], json.loads(told[2]), bool(told[3])) if told else None
+
+    async def stop(self) -> bool:
+        """Ask the producer to stop; False when there is none, and whoever takes over should end the log."""
+        return bool(await self._do("stop"))
+
+    async def leave(self) -> None:
+        """Tell the producer that this worker's last reader has left."""
+        await self._do("leave", self.worker)
+
+    async def release(self, epoch: int) -> None:
+        """Give the lease up, so that another may take over at once."""
+        await self._do("release", epoch)
+
+    async def read(self, after: str, block: float) -> list[Row]:
+        """Return the rows after an id, at most ROWS, waiting up to `block` seconds for one."""
+        return [row for event_id, fields in await self._read(1, after, block) for row in rows_of(event_id, fields)]
+
+    async def listen(self, after: str, block: float) -> str:
+        """Wait up to `block` seconds for the bell that calls the producer; return the id of its last ring."""
+        rung = await self._read(2, after, block)
+        return rung[-1][0].decode() if rung else after
+
+    async def _read(self, key: int, after: str, block: float) -> Any:
+        wait = {"block": max(1, round(block * 1000))} if block > 0 else {}
+        told = await self.database.ask(self.database.redis.xread({self.keys[key]: after}, count=ROWS, **wait))
+        return told[0][1] if told else []
+
+    async def forget(self) -> None:
+        """Remove the run."""
+        await self.database.ask(self.database.redis.unlink(*self.keys))
+
+
+def rows_of(event_id: bytes, fields: dict[bytes, bytes]) -> Iterable[Row]:
+    """Return a stream entry as a row."""
+    epoch, _, seq = event_id.decode().partition("-")
+    return [Row(int(epoch), int(seq), kind.decode(), told.decode()) for kind, told in fields.items()]
