@@ -12,7 +12,7 @@ Divergence 2: an answer that was stopped is an `abort` and an `error`: `useChat`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,10 +43,12 @@ class Parts:
     """Turns the frames of one run into parts, in order from the first; the same frames make the same parts.
 
     `message_id` names the message on the reader's side; with `resets` (version 7) a reader knows `reset-step`.
+    `earlier` holds what stands in that message before the answer, for a reader that shall build it from nothing.
     """
 
     message_id: str
     resets: bool = False
+    earlier: Sequence[Part] = ()
     _started: bool = False
     _texts: dict[str, str] = field(default_factory=dict)
     _text: str | None = None
@@ -67,6 +69,8 @@ class Parts:
             return
         self._started = True
         yield {"type": "start", "messageId": self.message_id, "messageMetadata": told}
+        for number, part in enumerate(self.earlier):
+            yield from told_again(part, f"earlier-{number}")
         yield {"type": "start-step"}
 
     def _retry(self, frame: Frame) -> Iterator[Part]:
@@ -156,6 +160,30 @@ READERS: dict[str, Any] = {
     "done": Parts._done,
     "error": Parts._error,
 }
+
+
+def told_again(part: Part, name: str) -> Iterator[Part]:
+    """Yield a part of a message that is on the page already, or was before it was loaded anew.
+
+    A call with its result goes without `tool-input-available`, at which the page would run the tool once more.
+    """
+    kind = part["type"]
+    if kind in ("text", "reasoning"):
+        yield {"type": f"{kind}-start", "id": name}
+        yield {"type": f"{kind}-delta", "id": name, "delta": part["text"]}
+        marks = part.get("providerMetadata")
+        yield {"type": f"{kind}-end", "id": name} | ({"providerMetadata": marks} if marks else {})
+    elif kind == "step-start":
+        yield {"type": "start-step"}
+    elif kind == "dynamic-tool" or kind.startswith("tool-"):
+        call = {"toolCallId": part["toolCallId"]}
+        dynamic = {"dynamic": True} if kind == "dynamic-tool" else {}
+        yield {"type": "tool-input-start", "toolName": part.get("toolName") or kind[5:], **call, **dynamic}
+        yield {"type": "tool-input-delta", "inputTextDelta": json.dumps(part.get("input")), **call}
+        if part["state"] == "output-available":
+            yield {"type": "tool-output-available", "output": part.get("output"), **call, **dynamic}
+        else:
+            yield {"type": "tool-output-error", "errorText": part.get("errorText") or part["state"], **call, **dynamic}
 
 
 def without_void(frames: list[tuple[str, list[Part]]]) -> list[list[Part]]:

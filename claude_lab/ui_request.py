@@ -26,7 +26,7 @@ class Asked:
     """A request of `useChat`: its chat, the message it continues (None: a new one), and the fields for our server."""
 
     chat: str
-    continues: str | None
+    continues: Json | None
     fields: Json
 
 
@@ -44,7 +44,8 @@ def read(body: Any) -> Asked:
         fields["system"] = "\n\n".join(text for text in [fields.get("system"), *system] if text)
     fields["messages"] = [turn for message in messages for turn in turns_of(message)]
     last = messages[-1] if messages else {}
-    return Asked(chat, last.get("id") if last.get("role") == "assistant" else None, fields)
+    goes_on = last.get("role") == "assistant" and isinstance(last.get("id"), str)
+    return Asked(chat, last if goes_on else None, fields)
 
 
 def parts_of(message: Json) -> list[Json]:

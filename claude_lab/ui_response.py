@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from claude_lab.runs import Entry, Run
 from claude_lab.settings import Settings
 
 SENTENCE = {"content-type": "text/plain; charset=utf-8"}
+MOST_EARLIER_BYTES = 256 * 1024
 Version = Annotated[int, Query(ge=6)]
 Chat = tuple[str, str]
 """Who asks, and the id that the page has for its chat."""
@@ -26,17 +27,26 @@ Chat = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A chat's last run, and the id of the message that it writes."""
+    """A chat's last run, the id of the message that it writes, and what stood there before (None: it was too much)."""
 
     run: str
     message_id: str
+    earlier: list[ui.Part] | None = field(default_factory=list)
+
+    @classmethod
+    def of(cls, run: str, message: dict[str, Any] | None) -> Turn:
+        """Return the turn of a run that begins a message, or goes on with this one."""
+        if message is None:
+            return cls(run, run)
+        size_bytes = len(json.dumps(message["parts"]))
+        return cls(run, message["id"], message["parts"] if size_bytes <= MOST_EARLIER_BYTES else None)
 
 
 @dataclass(slots=True)
 class Chats:
     """Which run a chat asked for last, bounded: what was asked longest ago is forgotten first."""
 
-    most: int = 10_000
+    most: int = 1000
     turns: dict[Chat, Turn] = field(default_factory=dict)
 
     def put(self, chat: Chat, turn: Turn) -> None:
@@ -60,9 +70,18 @@ class UIResponse(FrameResponse):
     names: Mapping[str, str] = {**HEADERS, ui.HEADER: "v1"}
     closing = ui.DONE
 
-    def __init__(self, run: Run, settings: Settings, turn: Turn, *, after: int = 0, version: int = 6) -> None:
+    def __init__(
+        self,
+        run: Run,
+        settings: Settings,
+        message_id: str,
+        *,
+        after: int = 0,
+        version: int = 6,
+        earlier: Sequence[ui.Part] = (),
+    ) -> None:
         super().__init__(run, settings, after=after)
-        self.parts = ui.Parts(turn.message_id, resets=version >= 7)
+        self.parts = ui.Parts(message_id, resets=version >= 7, earlier=earlier)
         self.whole = not after
         self._told(run.entries[:after])
 
@@ -107,9 +126,9 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
             return said(error)
         except ValueError as error:
             return PlainTextResponse(sentence(error), 422)
-        turn = Turn(run.name, wanted.continues or run.name)
+        turn = Turn.of(run.name, wanted.continues)
         chats.put((relay.caller_of(asked), wanted.chat), turn)
-        response = UIResponse(run, relay.settings, turn, version=ai)  # counted before the producer starts
+        response = UIResponse(run, relay.settings, turn.message_id, version=ai)  # counted before the producer starts
         relay.begin(run, request)
         return response
 
@@ -125,9 +144,12 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
         turn = chats.get((relay.caller_of(asked), chat))
         if turn is None or x_claude_lab_run not in (None, turn.run):
             return Response(status_code=204)
+        if turn.earlier is None and not last_event_id:
+            return PlainTextResponse("The message is too long to be built again from its beginning; ask again.", 409)
         try:
             run, after = await relay.find(asked, turn.run, last_event_id)
-            return UIResponse(run, relay.settings, turn, after=after, version=ai)
+            known = {"after": after, "earlier": turn.earlier or ()}
+            return UIResponse(run, relay.settings, turn.message_id, version=ai, **known)
         except HTTPException as error:
             return said(error)
         except OverflowError as error:

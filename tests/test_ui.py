@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from conftest import need
-from test_server import ANSWER, INSTANT, PLAIN, PREFIX, Bench, bench
+from test_server import ANSWER, INSTANT, PLAIN, PREFIX, Bench, bench, soon
 
 from claude_lab import faults
 from claude_lab.pacing import Pace
 from claude_lab.proxy import Cut, Proxy, Route, Rule
 from claude_lab.replies import Voice
+from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
 
 HERE = Path(__file__).parent / "ui"
@@ -307,3 +308,152 @@ def test_the_whole_fetch_gives_up_loudly(shared: Bench, proxy: Proxy, page: Driv
     assert told["status"] == "error"
     assert told["texts"][-1] != LONG
     assert told["messages"][-1]["metadata"]["complete"] is False
+
+
+def text_block(*words: str) -> dict[str, Any]:
+    """A block of text that comes in these words."""
+    return {"type": "text", "text": "", "deltas": [{"type": "text_delta", "text": word} for word in words]}
+
+
+def thought_block(*words: str) -> dict[str, Any]:
+    """A block of thinking that comes in these words."""
+    deltas = [{"type": "thinking_delta", "thinking": word} for word in words]
+    return {"type": "thinking", "thinking": "", "signature": "", "deltas": deltas}
+
+
+def tool_block(*pieces: str) -> dict[str, Any]:
+    """A call whose input comes in these pieces of JSON."""
+    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    return {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}, "deltas": deltas}
+
+
+def raw_answer(*blocks: dict[str, Any], stop_reason: str) -> faults.Raw:
+    """An upstream's answer of these blocks."""
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x", "content": []}
+    told = message | {"stop_reason": None, "usage": {"input_tokens": 3, "output_tokens": 1}}
+    said: list[dict[str, Any]] = [{"type": "message_start", "message": told}]
+    for index, block in enumerate(blocks):
+        deltas = block.pop("deltas")
+        said.append({"type": "content_block_start", "index": index, "content_block": block})
+        said.extend({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
+        said.append({"type": "content_block_stop", "index": index})
+    said.append({"type": "message_delta", "delta": {"stop_reason": stop_reason}, "usage": {"output_tokens": 9}})
+    said.append({"type": "message_stop"})
+    chunks = tuple(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n".encode() for each in said)
+    return faults.Raw(headers={"content-type": "text/event-stream"}, chunks=chunks)
+
+
+def test_several_blocks_are_several_parts(shared: Bench, page: Driver) -> None:
+    """Text, thinking, more text and a tool call stand on the page in their order."""
+    blocks = [
+        text_block("Let me ", "see. "),
+        thought_block("Hm."),
+        text_block("So", "?"),
+        tool_block('{"in', '": "Oslo"}'),
+    ]
+    shared.follow(Scenario(faults=[raw_answer(*blocks, stop_reason="tool_use")]))
+
+    told = page.play(api(shared))
+
+    assert whole(told, "Let me see. So?")
+    assert kinds(told) == ["step-start", "text", "reasoning", "text", "tool-weather"]
+    assert told["messages"][-1]["parts"][-1]["input"] == {"in": "Oslo"}
+
+
+def test_a_retry_is_told_while_the_page_waits(shared: Bench, page: Driver) -> None:
+    """The page hears of it as `data-retry`; then the answer comes, and nothing of the retry stays in the message."""
+    policy = RetryPolicy(max_retries=2, base_delay=0.1, jitter="none")
+    shared.follow(Scenario(faults=[faults.Overloaded()], voice=PLAIN, pace="instant"), policy, grace=0.02)
+
+    told = page.play(api(shared))
+
+    assert whole(told)
+    assert [(each["type"], each["data"]["error"]) for each in told["data"]] == [("data-retry", "overloaded")]
+    assert kinds(told) == ["step-start", "text"]
+
+
+def test_a_slow_start_is_waited_for(shared: Bench, page: Driver) -> None:
+    """Heartbeats keep the connection; the page ignores them."""
+    slow = Pace(0.4, 0.0, 0.0, 0.0)
+    shared.follow(Scenario(voice=PLAIN, pace=slow), grace=0.05, heartbeat=0.05)
+
+    assert whole(page.play(api(shared)))
+    assert whole(page.play(api(shared), whole=True))
+
+
+@pytest.mark.parametrize("fetched_whole", [False, True])
+def test_stop_on_the_page_stops_the_spending(shared: Bench, page: Driver, fetched_whole: bool) -> None:
+    """The page knows that it stopped (`isAbort`); the upstream is left."""
+    shared.follow(SLOW)
+
+    told = page.play(api(shared), "stop", after=20, whole=fetched_whole)
+
+    assert (told["status"], told["finishes"][-1]["isAbort"]) == ("ready", True)
+    assert 20 <= len(told["texts"][-1]) < len(LONG)
+    assert soon(lambda: shared.fake.journal[0].ended == "client left")
+
+
+@pytest.mark.parametrize("fetched_whole", [False, True])
+def test_a_run_stopped_elsewhere_is_an_error_on_the_page(shared: Bench, page: Driver, fetched_whole: bool) -> None:
+    """Nobody pressed Stop here, so half a text must not look like an answer."""
+    shared.follow(SLOW)
+
+    told = page.play(api(shared), "stop", after=20, remote=True, whole=fetched_whole)
+
+    metadata = told["messages"][-1]["metadata"]
+    assert (told["status"], told["error"]["message"]) == ("error", "The answer was stopped before its end.")
+    assert (metadata["stop_reason"], metadata["complete"]) == ("stopped", False)
+    assert soon(lambda: shared.fake.journal[0].ended == "client left")
+
+
+@pytest.mark.parametrize("fetched_whole", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_page_that_is_loaded_anew_has_it_all(shared: Bench, page: Driver, kept: bool, fetched_whole: bool) -> None:
+    """With `resume` it shows the answer from its first word on, once, whether it had kept the first half or not."""
+    shared.follow(SLOW, orphan_grace=5.0)
+
+    told = page.play(api(shared), "reload", after=30, keep=kept, whole=fetched_whole)
+
+    assert whole(told, LONG)
+    assert told["texts"] == ["Hello", LONG]
+    assert len(shared.fake.journal) == 1
+
+
+def test_a_page_loaded_anew_in_the_middle_of_a_tool_turn_keeps_the_call(shared: Bench, page: Driver) -> None:
+    """The message is built again with the call and its result before the answer, and the tool is not run again."""
+    shared.follow(Scenario(voice=PLAIN, pace=Pace(0.0, 0.02, 0.0, 0.0)), orphan_grace=5.0)
+
+    told = page.play(
+        api(shared), "reload", texts=["weather"], after=5, keep=True, results="Rain in Oslo.", body={"tools": [WEATHER]}
+    )
+
+    assert whole(told, "The tool answered: Rain in Oslo..")
+    assert kinds(told) == ["step-start", "tool-weather", "step-start", "text"]
+    assert told["messages"][-1]["parts"][1]["output"] == "Rain in Oslo."
+    assert [len(told["messages"]), len(shared.fake.journal)] == [2, 2]
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_page_that_was_cut_resumes_by_hand(shared: Bench, proxy: Proxy, page: Driver, how: str) -> None:
+    """`resumeStream()` after the error shows the whole answer, once; that is what bare `useChat` can do."""
+    shared.follow(SLOW, orphan_grace=5.0)
+    at = broken(proxy, how, 2500)
+    there = f"{PREFIX}/chat/ui/"
+    proxy.routes[there] = Route(proxy.routes[""].upstream + there)
+
+    try:
+        told = page.play(at, "resume")
+    finally:
+        del proxy.routes[there]
+
+    assert told["broken"]["status"] == "error"
+    assert len(told["broken"]["texts"][-1]) < len(LONG)
+    assert whole(told, LONG)
+    assert told["texts"] == ["Hello", LONG]
+
+
+def test_where_there_is_nothing_to_resume_the_page_is_ready(shared: Bench, page: Driver) -> None:
+    """A chat that never asked is answered 204."""
+    told = page.play(api(shared), "idle", whole=True)
+
+    assert (told["status"], told["error"], told["messages"]) == ("ready", None, [])

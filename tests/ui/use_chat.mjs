@@ -89,11 +89,12 @@ const plays = {
     return page;
   },
 
-  // Asks, and presses Stop once so many characters are shown; with `url`, stops the server's run instead.
+  // Asks, and presses Stop once so many characters are shown; `remote`: somebody else stops the run instead.
   async stop(page, job) {
     page.chat.sendMessage({ text: job.texts[0] });
     await until(() => textOf(page.chat).length >= job.after);
-    if (job.url) await fetch(job.url, { method: "DELETE", headers: job.headers });
+    const url = `${job.api}/${encodeURIComponent(job.chat)}/stream`;
+    if (job.remote) await fetch(url, { method: "DELETE", headers: job.headers });
     else page.chat.stop();
     await page.settled(1);
     return page;
@@ -105,7 +106,7 @@ const plays = {
     await until(() => textOf(page.chat).length >= job.after);
     const kept = job.keep ? structuredClone(page.chat.messages) : page.chat.messages.slice(0, 1);
     page.root.unmount();
-    await page.settled(1);
+    await page.chat.stop();
     const next = new Page(job, kept, true);
     await next.settled(1);
     return next;
