@@ -2,7 +2,8 @@
 
 A real key may stand behind the server, so: an allow-list of hosts (against DNS rebinding), an Origin check and JSON
 only on writes (against web pages that post blindly), a capability prefix or a bearer token (against other users of the
-machine). Health paths need no token, so that a probe can ask them.
+machine). Health paths need no token, so that a probe can ask them, nor does the chat page, which holds no secret and
+asks its user for the token.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import json
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
+
+from claude_lab import page
 
 Scope = dict[str, Any]
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -56,7 +59,7 @@ class Guard:
             return 404, "Nothing is here; use the lab's whole URL, with its unguessable part."
         path = scope["path"].removeprefix(self.prefix)
         # A browser asks with OPTIONS before it sends a token; the answer holds nothing and starts nothing.
-        free = path in HEALTH or scope["method"] == "OPTIONS"
+        free = path in HEALTH or path in page.PATHS or scope["method"] == "OPTIONS"
         if self.token and not free and not right(headers.get("authorization", ""), self.token):
             return 401, "A token is needed; send `Authorization: Bearer <TOKEN>`."
         return None if scope["method"] in SAFE else self.refuse_write(headers, path)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from claude_lab import faults
+from claude_lab import faults, page
 from claude_lab.background import Served, TransportProtocol, serve
 from claude_lab.fake import FakeClaude
 from claude_lab.faults import Fault
@@ -427,6 +427,9 @@ ROUTES = [
     ("DELETE", "/chat/stream/name-of-some-run-x"),
     ("POST", "/chat/stream/name-of-some-run-x/stop"),
     ("GET", "/"),
+    ("GET", "/chat.css"),
+    ("GET", "/chat.js"),
+    ("GET", "/reader.js"),
     ("POST", "/chat/ui"),
     ("GET", "/chat/ui/name-of-some-run-x/stream"),
     ("DELETE", "/chat/ui/name-of-some-run-x/stream"),
@@ -464,7 +467,7 @@ def locked() -> Iterator[Bench]:
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_every_route_is_guarded(locked: Bench, method: str, path: str) -> None:
-    """Wrong host 400, no prefix 404, no token 401 (but for health), foreign origin 403 on writes; nothing is sent."""
+    """Wrong host 400, no prefix 404, no token 401 (but for health and the page), foreign origin 403 on writes; nothing is sent."""
     right = {"authorization": "Bearer right"}
     foreign = {"origin": "http://evil.example"}
 
@@ -474,7 +477,8 @@ def test_every_route_is_guarded(locked: Bench, method: str, path: str) -> None:
     assert status(right | {"host": "evil.example"}) == 400
     assert status(right, prefix="") == 404
     assert status(right, prefix=PREFIX[:-1]) == 404
-    assert (status({}) == 401) is not path.startswith("/health")
+    free = path.startswith("/health") or path in page.PATHS
+    assert (status({}) == 401) is not free
     if method != "GET" and not path.endswith("/stop"):
         assert status(right | foreign) == 403
     assert status(right) not in (400, 401, 403, 415)

@@ -308,10 +308,11 @@ export class Answer {
     return [this.url + path, options];
   }
 
-  // Waits so many seconds; ends early when the browser is online again, or when the reader is told to leave.
+  // Waits so many seconds, and as long as the browser is offline; ends early when it is back, or when told to leave.
   async pause(seconds) {
     await new Promise((resolve) => {
-      const timer = setTimeout(resolve, seconds * 1000);
+      const offline = globalThis.navigator?.onLine === false;
+      const timer = offline ? null : setTimeout(resolve, seconds * 1000);
       const early = () => (clearTimeout(timer), resolve());
       globalThis.addEventListener?.("online", early, { once: true });
       this.signal?.addEventListener("abort", early, { once: true });
