@@ -12,11 +12,10 @@ import contextlib
 import hashlib
 import time
 from collections.abc import AsyncIterator, Iterable
-from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.middleware.cors import CORSMiddleware
@@ -24,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from claude_lab import jupyter
+from claude_lab import jupyter, page
 from claude_lab.attempts import Attempts, all_of, log_attempt
 from claude_lab.clock import now
 from claude_lab.contract import Frame, Translator
@@ -267,10 +266,7 @@ def add_company(app: FastAPI, relay: Relay) -> None:
         """Say that the server is up."""
         return {"status": "ok", "timestamp": time.time(), "open_runs": relay.runs.open}
 
-    @app.get("/", response_class=HTMLResponse)
-    async def page() -> str:
-        """Show a small chat page."""
-        return (files("claude_lab") / "static" / "chat.html").read_text("utf-8")
+    app.router.routes += page.routes()
 
     @app.exception_handler(404)
     async def missing(request: Any, error: Exception) -> JSONResponse:
