@@ -2,8 +2,9 @@
 // Offsets and lengths count UTF-16 units, as JavaScript strings do.
 
 const NODE = 512; // units after which a text node is full
-const BLOCK = 4096; // units after which the next line begins a new block of text
-const MOST_BLOCKS = 32; // older blocks leave the page; the still has the whole text
+const BLOCK = 2048; // units after which the next line begins a new block of text
+const SLACK = 512; // units more after which a line that the page wrapped begins one
+const MOST_BLOCKS = 64; // older blocks leave the page; the still has the whole text
 const SPEAK_MS = 4000; // a screen reader hears one sentence in so many ms at most
 const stores = new Map();
 
@@ -28,6 +29,8 @@ class View {
     this.strip = new Strip(this.root, store);
     this.speaker = new Speaker(store);
     this.timer = setInterval(() => this.schedule(), 250); // waits and stalls count on while nothing arrives
+    this.resized = new ResizeObserver(() => this.refit());
+    this.resized.observe(this.text);
     this.reset();
     this.paint();
   }
@@ -37,6 +40,7 @@ class View {
     this.note.textContent = "";
     this.block = null;
     this.left = 0;
+    this.wrapped = 0;
     this.waiting = this.store.text;
   }
 
@@ -49,6 +53,7 @@ class View {
 
   paint() {
     const { store } = this;
+    const follows = this.waiting && this.atEnd; // asked first and obeyed last: one layout a frame
     if (this.waiting) this.append(this.waiting);
     this.waiting = "";
     const status = store.status;
@@ -66,23 +71,45 @@ class View {
     }
     this.strip.paint();
     this.speaker.speak();
+    if (follows) this.toEnd();
+  }
+
+  toEnd() {
+    this.text.scrollTop = this.text.scrollHeight;
+  }
+
+  get atEnd() {
+    return this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 24;
   }
 
   append(text) {
-    const atEnd = this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 24;
+    text = this.latest(text);
     while (text) {
-      if (!this.block) {
-        this.block = element("div", "", {}, this.text);
-        this.filled = 0;
-      }
-      const line = text.indexOf("\n", Math.min(Math.max(0, BLOCK - this.filled), text.length));
-      this.write(line < 0 ? text : text.slice(0, line));
-      if (line < 0) break;
-      text = text.slice(line + 1);
-      this.block = null;
+      if (!this.block) this.begin();
+      const end = Math.max(0, BLOCK - this.filled);
+      const line = text.indexOf("\n", end);
+      const take = Math.min(line < 0 ? text.length : line, end + SLACK);
+      this.write(text.slice(0, take));
+      text = text.slice(take);
+      if (take === line) {
+        text = text.slice(1);
+        this.block = null;
+      } else if (this.filled >= BLOCK + SLACK) this.wrap();
       this.drop();
     }
-    if (atEnd) this.text.scrollTop = this.text.scrollHeight;
+  }
+
+  latest(text) { // of a long answer only what will stay on the page
+    const from = text.length - MOST_BLOCKS * BLOCK;
+    if (this.block || from <= 0) return text;
+    const start = text.indexOf("\n", from) + 1 || from;
+    this.left += start;
+    return text.slice(start);
+  }
+
+  begin() {
+    this.block = element("div", "", {}, this.text);
+    this.filled = 0;
   }
 
   write(text) { // short nodes: what has been laid out in the others is used again
@@ -92,9 +119,35 @@ class View {
     this.filled += text.length;
   }
 
+  wrap() { // a paragraph too long to lay out again and again: its last wrapped line begins a block
+    const found = lastLine(this.block);
+    if (!found) return;
+    const { block } = this;
+    const rest = found.at ? found.node.splitText(found.at) : found.node;
+    block.dataset.wrapped = "true";
+    this.wrapped = this.text.clientWidth;
+    this.begin();
+    while (rest.nextSibling) this.block.prepend(block.lastChild);
+    this.block.prepend(rest);
+    this.filled = this.block.textContent.length;
+  }
+
+  refit() { // at another width the lines wrap elsewhere
+    if (!this.wrapped || this.wrapped === this.text.clientWidth || !this.text.clientWidth) return;
+    const { atEnd, left } = this;
+    const { scrollTop } = this.text;
+    this.reset();
+    this.left = left;
+    this.append(this.store.text.slice(left));
+    this.waiting = "";
+    if (atEnd) this.toEnd();
+    else this.text.scrollTop = scrollTop;
+  }
+
   drop() {
     while (this.text.childElementCount > MOST_BLOCKS) {
-      this.left += this.text.firstElementChild.textContent.length + 1;
+      const { textContent, dataset } = this.text.firstElementChild;
+      this.left += textContent.length + (dataset.wrapped ? 0 : 1);
       this.text.firstElementChild.remove();
     }
     if (this.left) this.note.textContent = `… ${this.left.toLocaleString("en")} characters above; all of them are in .text`;
@@ -103,8 +156,32 @@ class View {
   close() {
     clearInterval(this.timer);
     cancelAnimationFrame(this.frame);
+    this.resized.disconnect();
     this.strip.close();
   }
+}
+
+// Where the last line begins that the page wrapped, as a text node and a place in it; nothing when there is but one.
+function lastLine(block) {
+  const range = document.createRange();
+  const top = (node, at) => {
+    range.setStart(node, at);
+    range.setEnd(node, at + 1);
+    return range.getClientRects()[0]?.top ?? -Infinity; // a line's end may have no place
+  };
+  const last = block.lastChild;
+  const line = top(last, last.length - 1) - 4; // a letter of another font may stand a little higher
+  if (line === -Infinity) return null; // nothing is laid out
+  let node = last;
+  while (node && top(node, 0) >= line) node = node.previousSibling;
+  if (!node) return null;
+  let [low, high] = [0, node.length]; // the first place in this node that is on the line, or its end
+  while (low + 1 < high) {
+    const middle = (low + high) >> 1;
+    if (top(node, middle) >= line) high = middle;
+    else low = middle;
+  }
+  return high < node.length ? { node, at: high } : { node: node.nextSibling, at: 0 };
 }
 
 // Says new sentences to a screen reader, politely and seldom; the line outlives the view, for its last word.

@@ -237,6 +237,28 @@ def test_a_megabyte_leaves_the_page_small(open_notebook: Open) -> None:
     blocks = page.page.evaluate(f"() => document.querySelector('{TEXT}').childElementCount")
     page.page.wait_for_selector(STILL, timeout=60_000)
 
-    assert blocks <= 33
+    assert blocks <= 65
     assert page.page.evaluate(f"() => document.querySelectorAll('{STILL} *').length") < 200
     assert "more characters" in page.page.locator(f"{STILL} .cl-text").first.evaluate("node => node.textContent")
+
+
+def test_a_paragraph_without_end_is_laid_out_in_pieces(open_notebook: Open) -> None:
+    """However long a line, no piece of it grows; none is lost or shown twice, and a resized page breaks it anew."""
+    page = open_notebook(SETUP, "s = Stream(4000, gap=.001, stall=True).start()", "s.stop()")
+    page.run(0)
+    page.run(1)
+    whole = "".join(f"w{i:05d} " for i in range(4000))
+    page.page.wait_for_function(
+        "length => document.querySelector('" + TEXT + "')?.textContent.length === length", arg=len(whole)
+    )
+    pieces = page.page.locator(f"{TEXT} > div").evaluate_all("nodes => nodes.map(node => node.textContent)")
+    page.page.set_viewport_size({"width": 700, "height": 820})
+    again = f"before => [...document.querySelectorAll('{TEXT} > div')].some((n, i) => n.textContent !== before[i])"
+    page.page.wait_for_function(again, arg=pieces)
+    narrow = page.page.locator(f"{TEXT} > div").evaluate_all("nodes => nodes.map(node => node.textContent)")
+    page.page.set_viewport_size({"width": 1100, "height": 820})
+    page.run(2)
+
+    assert "".join(pieces) == "".join(narrow) == whole
+    assert max(map(len, pieces + narrow)) <= 3000
+    assert len(pieces) >= 10
