@@ -146,43 +146,6 @@ def test_a_reloaded_page_is_whole_again(open_notebook: Open) -> None:
     page.page.wait_for_function("() => document.querySelector('.cl-live')?.dataset.whole === 'true'", timeout=15_000)
 
 
-def test_an_interrupt_reaches_a_silent_watched_source(open_notebook: Open) -> None:
-    """The kernel's interrupt ends an await on a source that says nothing, which plain ipykernel never does."""
-    source = "import asyncio\nasync def silent():\n    yield 'one'\n    await asyncio.sleep(3600)"
-    loop = "from claude_lab.watched import Watched\nasync for t in Watched(silent()): pass"
-    page = open_notebook(source, loop)
-    page.run(0)
-    page.start(1)
-    page.page.wait_for_selector(TEXT)
-    time.sleep(0.5)
-    page.interrupt()
-    page.wait_idle(1, 3)
-
-    page.page.wait_for_selector(STILL)
-    assert "Stopped here." in page.output(1)
-
-
-@pytest.mark.parametrize("way", ["sync", "async", "detached", "busy"])
-def test_stop_reaches_a_stalled_stream(open_notebook: Open, way: str) -> None:
-    """Stop ends a stream that says nothing, whatever the kernel is doing."""
-    cells = {
-        "sync": "s.run();",
-        "async": "await s.arun();",
-        "detached": "s.start();",
-        "busy": "s.start()\nimport time\nend = time.time() + 20\nwhile not s.task.done() and time.time() < end: pass",
-    }
-    page = open_notebook(SETUP, f"s = Stream(20, stall=True)\n{cells[way]}", "print('stopped:', s.stopped)")
-    page.run(0)
-    page.start(1)
-    page.page.wait_for_function(f"() => document.querySelector('{TEXT}')?.textContent.includes('w00019')")
-    page.page.click(".cl-stop")
-    page.wait_idle(1, 5)
-    page.run(2)
-
-    assert "stopped: True" in page.output(2)
-    assert "Stopped here." in page.output(1)
-
-
 @pytest.fixture(scope="module")
 def bare(home: Path) -> Iterator[Jupyter]:
     """A JupyterLab whose own environment has no anywidget; its kernel's has."""
