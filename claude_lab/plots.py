@@ -5,7 +5,7 @@ Each returns a matplotlib figure, which a notebook shows; `strip.svg` draws the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 PAIR = ("#0072b2", "#d1500a", "#117733", "#a04e86", "#8a6d00", "#555a63")
 
 
-def new_figure(rows: int, *, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `rows` axes that share one clock; it is not registered with pyplot, so nothing piles up."""
+def new_figure(rows: int, *, height: float, ratios: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `rows` axes that share one clock, their heights in these `ratios`.
+
+    It is not registered with pyplot, so nothing piles up.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second, wanted only here
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, height), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, 1, sharex=True, squeeze=False)
+    grid = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=ratios)
     for axes in grid[:, 0]:
         axes.spines[["top", "right"]].set_visible(False)
     return figure, list(grid[:, 0])
@@ -101,13 +104,13 @@ def stairs(trace: Trace) -> tuple[list[float], list[int]]:
     return [mark.at for mark in deltas], list(accumulate(len(mark.value) for mark in deltas))
 
 
-def markup(figure: Figure) -> str:
-    """Return a figure as one SVG string, the same bytes for the same figure."""
+def markup(figure: Figure, *, description: str | None = None) -> str:
+    """Return a figure as one SVG string, the same bytes for the same figure; its metadata hold the `description`."""
     import io
 
     import matplotlib as mpl
 
     page = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "claude_lab", "svg.fonttype": "none"}):
-        figure.savefig(page, format="svg", metadata={"Date": None})
+        figure.savefig(page, format="svg", metadata={"Date": None, "Description": description})
     return page.getvalue()
