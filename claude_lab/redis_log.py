@@ -7,6 +7,7 @@ fences off a producer that was taken for dead; one that is repeated after a lost
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
@@ -156,16 +157,19 @@ class Database:
         from redis.exceptions import RedisError
 
         # Whoever asks has a cursor or an epoch and repeats the step itself: a retry below would only hide the time.
+        # The package's own timeouts lose cancellations (asyncio.wait_for does, before Python 3.12): `ask` has ours.
         self.redis: Any = Redis.from_url(
-            url, socket_timeout=patience, socket_connect_timeout=patience, retry=Retry(NoBackoff(), 0)
+            url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 0)
         )
+        self.patience = patience
         self.errors = RedisError, OSError
         self.scripts = {name: self.redis.register_script(source) for name, source in SCRIPTS.items()}
 
-    async def ask(self, answer: Awaitable[Any]) -> Any:
-        """Await an answer. Raises LogLost when none comes."""
+    async def ask(self, answer: Awaitable[Any], *, block: float = 0.0) -> Any:
+        """Await an answer that may take `block` seconds. Raises LogLost when none comes."""
         try:
-            return await answer
+            async with asyncio.timeout(self.patience + block):
+                return await answer
         except self.errors as error:
             raise LogLost(f"Redis does not answer ({type(error).__name__}: {error}); check REDIS_URL.") from error
 
@@ -237,7 +241,8 @@ class RedisLog:
 
     async def _read(self, key: int, after: str, block: float) -> Any:
         wait = {"block": max(1, round(block * 1000))} if block > 0 else {}
-        told = await self.database.ask(self.database.redis.xread({self.keys[key]: after}, count=ROWS, **wait))
+        asked = self.database.redis.xread({self.keys[key]: after}, count=ROWS, **wait)
+        told = await self.database.ask(asked, block=block)
         return told[0][1] if told else []
 
     async def forget(self) -> None:

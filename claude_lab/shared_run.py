@@ -77,6 +77,8 @@ class SharedRun(Run):
             except LogLost as error:
                 await self._endure(error)
                 continue
+            if not self.held or self.epoch != epoch:
+                continue
             if not kept:
                 self._lose()
                 return
@@ -167,6 +169,7 @@ class SharedRun(Run):
         taken = await self.log.take()
         if taken is None:
             return
+        self._lose()
         while len(self.entries) < taken.seq:
             if not await self._pull(0):
                 raise LogLost(f"The log of {self.name!r} lacks entries; Redis must keep what it was given.")
@@ -197,15 +200,16 @@ class SharedRun(Run):
 
     async def catch_up(self) -> bool:
         """Learn all that the log holds by now; False when there is none."""
-        if self.held and now() - self._alive_at < self.lease:
-            return True
         known = await self.log.look(reading=False)
         if known is None:
             return False
         if self.held and known.epoch != self.epoch:
             self._lose()
-        while not self.held and len(self.entries) < known.seq and await self._pull(0):
-            pass
+        while len(self.entries) < known.seq and self.lost is None:
+            if self.held:  # Redis has answered already; the answer is on its way
+                await super().read(len(self.entries), self.lease)
+            elif not await self._pull(0):
+                break
         return True
 
     def join(self) -> None:

@@ -1,0 +1,143 @@
+"""Runs on a real Redis: the machine of all events, and what workers owe each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import pytest
+from redis_server import redis_server
+from run_machine import RunMachine, examples, pieces, try_machine
+
+from claude_lab.redis_log import Database, RedisLog
+from claude_lab.runs import Bounds, LogLost, Writer, new_name
+from claude_lab.shared_run import SharedRun
+from claude_lab.shared_runs import SharedRuns
+
+FOREVER = 1e6
+LONG = 60.0
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """One Redis for the module."""
+    with redis_server() as made:
+        yield made
+
+
+class Workers(SharedRuns):
+    """A worker whose followers look often, while no lease ever ends by itself: the machine says when it is over."""
+
+    def _log(self, name: str, caller: str) -> RedisLog:
+        return RedisLog(self.database, f"{caller}:{name}", self.worker, lease=LONG, age=LONG)
+
+
+class Shared:
+    """Two workers on one Redis, as processes would be; a crashed one is replaced."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.name = new_name()
+        self.workers = [self._worker(), self._worker()]
+        self.holder: SharedRun
+
+    def _worker(self) -> Workers:
+        worker = Workers("redis://unused", Bounds(), lease=0.15, orphan_grace=FOREVER, retake=self._retake)
+        worker.database = self.database
+        return worker
+
+    async def _retake(self, writer: Writer, request: dict[str, Any]) -> None:
+        """Leave the writing to the machine."""
+        await asyncio.Event().wait()
+
+    async def begin(self) -> Writer:
+        """Begin the run at worker 0."""
+        run = await self.workers[0].add(self.name, FOREVER)
+        assert isinstance(run, SharedRun)
+        self.holder = run
+        return Writer(run)
+
+    async def take(self, worker: int) -> Writer:
+        """End the lease, and see who takes over: the worker that is asked to, or a follower that is quicker."""
+        old = self.holder.epoch
+        if self.workers[worker].runs.get(("", self.name)) is self.holder:
+            worker = 1 - worker  # a producer that lives cannot take over from itself
+        while True:
+            await self.database.redis.hset(self.holder.log.keys[0], "until", 0)
+            run = await self.workers[worker].get(self.name)
+            assert isinstance(run, SharedRun)
+            if not run.held:
+                await run._take()
+            for found in (run, *self._handles()):
+                if found.held and found.epoch > old:
+                    self.holder = found
+                    return Writer(found, found.epoch)
+            await asyncio.sleep(0.001)
+
+    def _handles(self) -> list[SharedRun]:
+        found = [worker.runs.get(("", self.name)) for worker in self.workers]
+        return [run for run in found if run is not None]
+
+    def crash(self) -> None:
+        """Kill the worker that produces: its tasks end where they are, its readers are cut."""
+        dead = self.holder
+        dead.held = False
+        for task in (dead._keeper, dead._flusher, dead.producer, *dead._errands):
+            if task is not None:
+                task.cancel()
+        dead._vanish(LogLost("killed"))
+        index = next(number for number, worker in enumerate(self.workers) if worker.worker == dead.log.worker)
+        self.workers[index] = self._worker()
+
+    async def follow(self, worker: int, last: str | None) -> AsyncGenerator[bytes, None]:
+        """Read as a response does."""
+        found = await self.workers[worker].get(self.name)
+        assert found is not None
+        async for piece in pieces(found, last):
+            yield piece
+
+    async def log(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the log as a third worker reads it."""
+        found = await self._worker().get(self.name)
+        assert found is not None
+        return [(entry.kind, entry.frame) for entry in found.entries]
+
+    async def drain(self) -> None:
+        """Wait until the end is in the log."""
+        while not self.holder.ended:
+            await self.holder.read(len(self.holder.entries), 1)
+
+    async def expire(self) -> None:
+        """Nobody renews it any more, and its age is over."""
+        if self.holder.held:
+            self.crash()
+        await self.holder.log.forget()
+
+    async def gone(self, worker: int) -> bool:
+        """Whether a worker finds it."""
+        return await self.workers[worker].get(self.name) is None
+
+    async def close(self) -> None:
+        """Let go of the run at both workers."""
+        handles = self._handles()
+        await asyncio.gather(*(run.close() for run in handles))
+        await RedisLog(self.database, f":{self.name}", "", lease=1, age=1).forget()
+
+
+def test_nothing_is_lost_nothing_comes_twice_and_nobody_hangs(url: str) -> None:
+    """Appends, cuts at any byte, reconnections at any worker, crashes, takeovers, expiry, zombies: in any order."""
+
+    class Machine(RunMachine):
+        database: Database | None = None
+
+        def make_store(self) -> Shared:
+            if Machine.database is None:
+                Machine.database = Database(url, patience=5)
+            return Shared(Machine.database)
+
+    def close(runner: asyncio.Runner) -> None:
+        if Machine.database is not None:
+            runner.run(Machine.database.close())
+
+    try_machine(Machine, examples(40), explain=False, after=close)
