@@ -2,7 +2,7 @@
 PY ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := lab
-.PHONY: lab test check notebooks bench clean
+.PHONY: lab test check claims notebooks bench clean
 
 lab: .stamp-lab
 	$(BIN)/claude-lab
@@ -19,6 +19,10 @@ check: .stamp-dev
 	$(BIN)/python tests/clean_notebooks.py --check
 	$(BIN)/python docs/make_floors.py --check
 	$(BIN)/python docs/make_faults.py --check
+	$(BIN)/python docs/make_claims.py --check
+
+claims: .stamp-dev
+	$(BIN)/python docs/make_claims.py
 
 notebooks: .stamp-dev
 	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest -p claude_lab.pytest_plugin --nbmake --overwrite notebooks

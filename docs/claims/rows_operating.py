@@ -1,0 +1,176 @@
+"""The article's sentences of steps 3 and 4, in its order."""
+
+from __future__ import annotations
+
+from claims import errors, proxies, streaming
+from claims.claim import Claim
+
+LESSON_2 = "[lesson 2](../notebooks/02_retry_experiments.ipynb)"
+LESSON_3 = "[lesson 3](../notebooks/03_nginx_buffering.ipynb)"
+POLICY = "`claude_lab.retry.classify`"
+
+ERRORS = [
+    Claim(
+        "Each error type calls for a different response:",
+        errors.two_kinds_of_429,
+        lambda seen: seen.spend_limit_requests == seen.ours_requests,
+        "Two 429s of the same class, RateLimitError: a passing one was {passing}; one for a spend limit cost the"
+        " article's loop {spend_limit_requests} requests, ours {ours_requests}.",
+        f"Go by status, `error_code` and `x-should-retry`: {POLICY}.",
+        when=("you look below the SDK's class", lambda seen: seen.ours_requests == 1),
+    ),
+    Claim(
+        "RateLimitError | rate_limit | Retry with exponential backoff",
+        errors.two_kinds_of_429,
+        lambda seen: seen.passing == "answered" and seen.spend_limit == "answered",
+        "A passing 429: {passing}; a spend limit's: `{spend_limit}` after {spend_limit_requests} requests.",
+        f"Never retry a spend limit: {POLICY}.",
+        when=("no spend limit is behind the 429", lambda seen: seen.passing == "answered"),
+    ),
+    Claim(
+        "AuthenticationError | auth_error | Fail immediately, check API key",
+        errors.refused_for_good,
+        lambda seen: set(seen.requests) == {1},
+        "Requests for a 401 and a 400: {requests}; they ended with {ended}.",
+        f"The same: {POLICY}.",
+    ),
+    Claim(
+        "BadRequestError | token_limit | Fail immediately, shorten message",
+        errors.bad_requests,
+        lambda seen: seen.about_length == seen.raised and seen.size_is_bad_request,
+        "Of {raised} kinds of BadRequestError {about_length} were about length; a request too large is"
+        " {size_status}, a BadRequestError: {size_is_bad_request}.",
+        "Show the API's own words; shorten at 413: `claude_lab.failure.kind_of`.",
+    ),
+    Claim(
+        "APIConnectionError | network_error | Retry with limits",
+        errors.drops,
+        lambda seen: seen.late_is_connection_error,
+        "A drop before the head raises {early}; in mid-answer {late}, which the loop does not know: {late_requests}"
+        " request.",
+        "Retry before the first text, then tell: `claude_lab.retrying.stream_with_retry`.",
+        when=("the answer has not begun", lambda seen: "APIConnectionError" in seen.early),
+    ),
+    Claim(
+        "Other | unknown | Fail immediately, log the event",
+        errors.passing_errors,
+        lambda seen: seen.article == seen.ours,
+        "Statuses {statuses}, once each: the article's loop survived {article}, ours {ours}.",
+        f"Retry 408, 409, 429 and every 5xx, 529 among them: {POLICY}.",
+    ),
+    Claim(
+        "An exponential backoff function that only retries rate limits and network errors:",
+        errors.loop_and_client,
+        lambda seen: seen.overloaded_requests == 1,
+        "Around a client with its default of {client_retries} retries: {overloaded_requests} requests for a 529,"
+        " {limited_requests} for a 429.",
+        "`max_retries=0` on the client wherever a policy is in charge.",
+        when=("the client was made with max_retries=0", lambda seen: seen.client_retries > 0),
+    ),
+    Claim(
+        "raise # No point retrying these — propagate immediately",
+        errors.refused_for_good,
+        lambda seen: set(seen.requests) == {1},
+        "Requests for a 401 and a 400: {requests}.",
+        "The same.",
+    ),
+    Claim(
+        "When I tested this pattern locally — simulating a flaky API that fails twice before succeeding — the result"
+        " was Result: success (after 3 attempts).",
+        errors.flaky,
+        lambda seen: seen.ended == "answered" and seen.attempts == 3,
+        "The call was {ended} after {attempts} attempts.",
+        f"The same trial with a third failure: {LESSON_2}.",
+    ),
+    Claim(
+        "The backoff worked as expected.",
+        errors.flaky,
+        lambda seen: seen.waits == (1.0, 2.0),
+        "Waits of {waits} virtual seconds.",
+        'Add jitter, or a crowd of clients comes back in step: `RetryPolicy(jitter="full")`.',
+    ),
+    Claim(
+        "Rate limits differ per Anthropic plan, and if your retry interval is too short, you'll hit the same rate limit"
+        " again.",
+        errors.interval,
+        lambda seen: seen.short == "RateLimitError" and seen.long == "answered",
+        "One request every {seconds_between} s: a base of 0.1 s ended with {short}, a base of 5 s was {long}.",
+        "Read the limits from the headers, obey `retry-after`: `Scenario.from_headers`, `RetryPolicy`.",
+    ),
+    Claim(
+        "I'd recommend externalizing these values as environment variables based on your API plan.",
+        errors.from_environment,
+        lambda seen: (seen.max_retries, seen.base_delay) == (6, 2.5),
+        "Set to 6 and 2.5 our server reads {max_retries} and {base_delay}; as the article counts, {as_attempts}"
+        " retries.",
+        "Let an experiment choose them: `sweep(...).recommend(...).to_env()`, [sweeps](sweeps.md).",
+    ),
+]
+
+DEPLOYMENT = [
+    Claim(
+        "In container environments like Kubernetes or ECS, a health check endpoint is non-negotiable:",
+        streaming.readers,
+        lambda seen: not seen.sync_health,
+        "What a probe would see: during a stream of the first listing /health answered: {sync_health}; of the async"
+        " one: {async_health}.",
+        "`/health/live` and `/health/ready` of our server.",
+        beyond="a cluster",
+    ),
+    Claim(
+        "For K8s readiness / liveness probes",
+        streaming.readers,
+        lambda seen: seen.sync_health,
+        "/health answered during a stream: sync client {sync_health}, async client {async_health}.",
+        "Probe `/health/live`; one blocked loop otherwise gets the pod killed in mid-answer.",
+        when=("the client is async", lambda seen: seen.async_health),
+    ),
+    Claim(
+        "For Nginx reverse proxy, you must disable buffering to let SSE flow properly:",
+        proxies.without_the_line,
+        lambda seen: seen.with_header < seen.roads and not seen.without_header,
+        "With buffering on and the article's header {with_header} of {roads} roads stream; without the header"
+        " {without_header} stream, {held} do not.",
+        f"One of the two is enough for one hop: {LESSON_3}, `claude-lab lint`.",
+        when=("the app does not send X-Accel-Buffering: no", lambda seen: bool(seen.held)),
+    ),
+    Claim(
+        "proxy_buffering off; # Critical: disable SSE buffering",
+        proxies.every_line,
+        lambda seen: "proxy_buffering off;" in seen.matter and "proxy_buffering off;" not in seen.idle,
+        "Left out one at a time, without the app's header: {matter} changes an arrival; {idle} change none.",
+        "Keep it, and `proxy_http_version 1.1`, which matters where buffering stays on.",
+    ),
+    Claim(
+        "proxy_read_timeout 300s; # Allow long streaming sessions",
+        proxies.read_timeout,
+        lambda seen: seen.steady_lost_bytes > 0,
+        "A stream longer than the timeout ({longer_than_timeout}) with short gaps lost {steady_lost_bytes} bytes; one"
+        " with a pause beyond it lost {paused_lost_bytes}.",
+        "The timeout counts one pause, not the session: a heartbeat every 15 s (`HEARTBEAT`).",
+        when=("you mean long pauses, not long sessions", lambda seen: seen.paused_lost_bytes > 0),
+    ),
+    Claim(
+        "Leaving out proxy_buffering off means Nginx collects the entire stream in its buffer and sends it all at"
+        " once.",
+        proxies.through_nginx,
+        lambda seen: not seen.streams,
+        "Without the line, through nginx with the article's other lines: events came one by one {streams}.",
+        f"{LESSON_3}; over HTTPS with HTTP/1.1, or with gzip, it is as the article says.",
+    ),
+    Claim(
+        "That's not streaming — it's just a slow response.",
+        proxies.stairs,
+        lambda seen: seen.bursts == 1,
+        "With nginx 1.22's own defaults {size_bytes} bytes came in {bursts} bursts, of {steps} bytes.",
+        "`claude-lab doctor URL` names the hop that holds and the cure.",
+    ),
+    Claim(
+        "This is a mistake nearly everyone makes the first time they put SSE behind Nginx.",
+        proxies.by_default,
+        lambda seen: not seen.streams,
+        "Without any line about it {held} holds a stream, {streams} do not.",
+        "`claude-lab lint nginx.conf` in CI.",
+        beyond="a count of people",
+    ),
+]

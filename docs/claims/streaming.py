@@ -1,0 +1,239 @@
+"""Step 2 of the article: server-sent events, and the two clients of the SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from claims import bench
+from claims.bench import ASK, BRISK, TEXT
+from claude_lab import background, clock, sse
+from claude_lab.fake import FakeClaude
+from claude_lab.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What came of one streamed answer."""
+
+    pieces: int
+    first_while_written: bool
+    content_type: str
+
+
+def pieces(response: str = "StreamingResponse") -> Pieces:
+    """Stream once from the article's server, and look where the upstream is when the first text comes."""
+    whole = ("    return StreamingResponse(\n        stream_claude(request),",
+             "    text = ''.join([part async for part in stream_claude(request)])\n    return StreamingResponse(\n"
+             "        iter([text]),")  # fmt: skip
+    changes = (whole,) if response == "collected" else ()
+    with bench.article("async", Scenario(answer=TEXT, pace=BRISK), changes=changes) as served:
+        with httpx.stream("POST", **served.ask(), trust_env=False) as answer:
+            chunks = answer.iter_bytes()
+            first = next(chunks)
+            open_then = served.fake.requests[0].ended == "open"
+            body = first + b"".join(chunks)
+        frames = [json.loads(event.data) for event in sse.Decoder().feed(body)]
+    count = sum(frame["type"] == "delta" for frame in frames)
+    return Pieces(count, open_then, answer.headers["content-type"].partition(";")[0])
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The same answer as JSON lines."""
+
+    text_right: bool
+    rules: int
+    sse_keeps_place: bool
+    lines_keep_place: bool
+
+
+def json_lines() -> Lines:
+    """Stream the same deltas as plain JSON lines, without any of the format of SSE."""
+    words = TEXT.split(" ")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        for word in words:
+            line = json.dumps({"text": word}).encode() + b"\n"
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    with background.serve(app) as served, httpx.stream("GET", served.url, trust_env=False) as answer:
+        read = [json.loads(line)["text"] for line in answer.iter_lines()]
+    (event,) = sse.Decoder().feed(b"id: 1-7\ndata: {}\n\n")
+    return Lines(read == words, 1, event.id == "1-7", False)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What `pip install uvicorn` brings."""
+
+    stream_needs: tuple[str, ...]
+    websocket_needs: tuple[str, ...]
+    api_streams: str
+
+
+def needs_of_a_socket() -> Needs:
+    """Read in uvicorn's metadata which packages a WebSocket needs on top, and from the fake how Claude streams."""
+    extra = [line for line in importlib.metadata.requires("uvicorn") or () if "extra ==" in line]
+    sockets = tuple(line.split(">")[0] for line in extra if line.startswith(("websockets", "wsproto")))
+    with FakeClaude(Scenario(answer=TEXT, pace="instant")) as fake:
+        headers = {"x-api-key": "lab", "anthropic-version": "2023-06-01"}
+        answer = httpx.post(f"{fake.url}/v1/messages", json={**ASK, "stream": True}, headers=headers, trust_env=False)
+    return Needs((), sockets, answer.headers["content-type"].partition(";")[0])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The frames as they really come."""
+
+    status: int
+    first_frame: str
+    keys: tuple[str, ...]
+    as_printed: str
+
+
+def with_curl(model: str = "") -> Shown:
+    """Ask the listing as it stands, then once more with a model that exists."""
+    kept = ((bench.NAMED, model or bench.NAMED),)
+    with bench.article("sync", changes=kept) as served:
+        answer = httpx.post(**served.ask(), trust_env=False)
+        as_printed = json.loads(sse.Decoder().feed(answer.content)[0].data)
+    with bench.article("sync") as served:
+        data = sse.Decoder().feed(httpx.post(**served.ask(), trust_env=False).content)[0].data
+    told = as_printed["type"] + (f" ({as_printed['error']})" if as_printed["type"] == "error" else "")
+    return Shown(answer.status_code, f"`{data}`", tuple(json.loads(data)), told)
+
+
+LEGAL = {
+    "CR LF": b'data: {"text":"hi"}\r\n\r\n',
+    "CR": b'data: {"text":"hi"}\r\r',
+    "no space": b'data:{"text":"hi"}\n\n',
+    "a comment first": b': hello\ndata: {"text":"hi"}\n\n',
+    "an event line first": b'event: delta\ndata: {"text":"hi"}\n\n',
+    "an id line first": b'id: 1\ndata: {"text":"hi"}\n\n',
+    "two data lines": b'data: {"text":\ndata: "hi"}\n\n',
+    "a byte order mark": b'\xef\xbb\xbfdata: {"text":"hi"}\n\n',
+    "as in the article": b'data: {"text":"hi"}\n\n',
+}
+"""Legal ways to write one event, by the HTML standard, section 9.2.6."""
+
+
+@dataclass(frozen=True)
+class Legal:
+    """Who reads the legal forms."""
+
+    forms: int
+    by_the_rule: int
+    by_the_standard: int
+    missed: tuple[str, ...]
+    written_read: bool
+
+
+def legal_forms(forms: tuple[str, ...] = tuple(LEGAL)) -> Legal:
+    """Read two events in every legal form by the article's rule, and by the standard; then what the rule writes."""
+    ruled, standard = [], []
+    for form in forms:
+        data = LEGAL[form] + LEGAL[form].removeprefix(b"\xef\xbb\xbf")
+        blocks = [block for block in data.decode().split("\n\n") if block.startswith("data:")]
+        try:
+            ruled.append([json.loads(block[6:]) for block in blocks] == [{"text": "hi"}] * 2)
+        except ValueError:
+            ruled.append(False)
+        standard.append([json.loads(event.data) for event in sse.Decoder().feed(data)] == [{"text": "hi"}] * 2)
+    own = "data: " + json.dumps({"text": TEXT + "\n\n"}) + "\n\n"
+    written = [json.loads(event.data)["text"] for event in sse.Decoder().feed(own.encode())] == [TEXT + "\n\n"]
+    missed = tuple(form for form, right in zip(forms, ruled, strict=True) if not right)
+    return Legal(len(forms), sum(ruled), sum(standard), missed, written)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which kind of context manager `stream()` returns."""
+
+    sync_enters: bool
+    sync_aenters: bool
+    async_aenters: bool
+
+
+def managers(client: str = "sync") -> Kinds:
+    """Look at what `messages.stream()` of each client returns."""
+    kinds = (bench.KINDS[client], bench.KINDS["async"])
+    made = [bench.discard(kind(api_key="lab").messages.stream(**ASK)) for kind in kinds]
+    return Kinds(hasattr(made[0], "__enter__"), hasattr(made[0], "__aenter__"), hasattr(made[1], "__aenter__"))
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Several readers of one process: streams open upstream at once, and whether /health answered during a stream."""
+
+    asked: int
+    sync_at_once: int
+    async_at_once: int
+    sync_health: bool
+    async_health: bool
+
+
+async def health_in_time(served: bench.Bench) -> bool:
+    """Ask /health while a stream is under way; return whether the upstream was still writing when the answer came."""
+    begun = asyncio.Event()
+    async with httpx.AsyncClient(trust_env=False) as http:
+
+        async def read() -> None:
+            async with http.stream("POST", **served.ask()) as answer:
+                async for _ in answer.aiter_bytes():
+                    begun.set()
+
+        reading = asyncio.ensure_future(read())
+        await begun.wait()
+        await http.get(f"{served.url}/health", timeout=20)
+        writing = served.fake.requests[-1].ended == "open"
+        await reading
+    return writing
+
+
+def readers(count: int = 3, sync: str = "sync") -> Readers:
+    """Let several read at once from one process with each client, and ask /health during a stream."""
+    found: dict[str, tuple[int, bool]] = {}
+    for name, client in (("sync", sync), ("async", "async")):
+        with bench.article(client, Scenario(answer=TEXT, pace=BRISK)) as served:
+            asyncio.run(bench.stream_all(served, count))
+            together = bench.at_once(served.fake.requests)
+            found[name] = together, asyncio.run(health_in_time(served))
+    return Readers(count, found["sync"][0], found["async"][0], found["sync"][1], found["async"][1])
+
+
+@dataclass(frozen=True)
+class Waited:
+    """How long until there is something to read, in hundredths of the time the answer takes."""
+
+    whole_percent: int
+    streamed_percent: int
+
+
+def first_word(words: int = 300) -> Waited:
+    """Ask for a long answer whole and streamed, on virtual time, and note when there is something to read."""
+    text = " ".join(["word"] * words)
+    fake = FakeClaude(Scenario(answer=text, pace="steady"))
+    ask = {**ASK, "max_tokens": 4 * words, "thinking": {"type": "disabled"}}
+
+    async def main() -> tuple[float, float, float]:
+        async with bench.sdk_of(fake) as sdk:
+            began = clock.now()
+            await sdk.messages.create(**ask)
+            whole, began = clock.now() - began, clock.now()
+            async with sdk.messages.stream(**ask) as stream:
+                async for _ in stream.text_stream:
+                    first = clock.now() - began
+                    break
+                await stream.get_final_message()
+            return whole, first, clock.now() - began
+
+    whole, first, took = clock.run_virtual(main())
+    return Waited(round(100 * whole / took), round(100 * first / took))

@@ -1,0 +1,148 @@
+"""The article's claims: the committed verdicts come from experiments that can come out differently."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+sys.path.append(str(DOCS))
+
+from claims import PARTS, accounts, clients, errors, proxies, sentences, servers, streaming  # noqa: E402
+from claims.claim import Claim, plain  # noqa: E402
+
+CLAIMS = [claim for claims in PARTS.values() for claim in claims]
+LINES = (DOCS / "claims.md").read_text("utf-8").splitlines()
+
+
+def line_of(claim: Claim) -> str:
+    """Return the committed row of a claim."""
+    (line,) = [line for line in LINES if line.startswith(f"| {plain(claim.quote)} | ")]
+    return line
+
+
+def verdict_of(claim: Claim) -> str:
+    """Return the committed verdict of a claim."""
+    return line_of(claim).removeprefix(f"| {plain(claim.quote)} | ").split(" | ")[0]
+
+
+def claim_about(words: str) -> Claim:
+    """Return the claim whose quote begins with these words."""
+    (claim,) = [claim for claim in CLAIMS if claim.quote.startswith(words)]
+    return claim
+
+
+# The claim, by the beginning of its quote; the change that takes its cause away; and the verdict then.
+FLIPS: list[tuple[str, dict[str, Any], str]] = [
+    ("When a model like", {"words": 1}, "does not hold"),
+    ("Python 3.11", {"packages": ("uvicorn",)}, "does not hold"),
+    ("You only need four", {"packages": ("httpx",)}, "does not hold"),
+    ("The SSE format", {"forms": ("as in the article",)}, "holds"),
+    ("One thing to watch", {"client": "async"}, "does not hold"),
+    ('"X-Accel-Buffering"', {"header": False}, "does not hold"),
+    ("Each error type", {"second": "none"}, "holds"),
+    ("RateLimitError", {"second": "none"}, "holds"),
+    ("AuthenticationError", {"statuses": (429,)}, "does not hold"),
+    ("raise #", {"statuses": (401, 529)}, "does not hold"),
+    ("BadRequestError", {"bad": (), "size_status": 400}, "holds"),
+    ("APIConnectionError", {"at": "before headers"}, "holds"),
+    ("Other", {"statuses": (429,)}, "holds"),
+    ("An exponential backoff", {"client_retries": 0}, "holds"),
+    ("When I tested", {"failures": 3}, "does not hold"),
+    ("The backoff worked", {"failures": 1}, "does not hold"),
+    ("Rate limits differ", {"rpm": 60_000}, "does not hold"),
+    ("I'd recommend", {"prefix": "OTHER_"}, "does not hold"),
+    ("For Nginx reverse", {"missing": ()}, "does not hold"),
+    ("proxy_buffering off; #", {"buffering": True}, "does not hold"),
+    ("proxy_read_timeout", {"gap": 0.6}, "holds"),
+    ("Leaving out", {"missing": ("proxy_buffering off;", "proxy_http_version 1.1;"), "fields": ()}, "holds"),
+    ("That's not streaming", {"count": 20}, "holds"),
+    ("First, combining", {"marked": False}, "holds"),
+    ("But when using", {"marked": False}, "holds"),
+    ("Restarting", {"after": 0}, "does not hold"),
+    ("proxy_buffering off is", {"chains": ("nginx over HTTPS",)}, "holds"),
+    ("Adding except", {"quiet": False}, "holds"),
+    ("Switching to", {"own_client": True}, "holds"),
+    ("Either BASE_DELAY", {"load": 0.5}, "holds"),
+    ("Check Anthropic's", {"high": 1.0}, "does not hold"),
+]
+
+
+@pytest.mark.parametrize(("words", "change", "expected"), FLIPS, ids=[words for words, _, _ in FLIPS])
+def test_without_its_cause_a_verdict_is_another(words: str, change: dict[str, Any], expected: str) -> None:
+    """The same experiment with one thing changed gives the other verdict: what is committed could have been wrong."""
+    claim = claim_about(words)
+
+    outcome = claim.experiment(**change)
+
+    assert claim.verdict(outcome) == expected
+    assert verdict_of(claim) != expected
+
+
+def test_each_claim_has_one_committed_row() -> None:
+    """Every sentence stands once in the document, with a verdict of one of four kinds."""
+    kinds = re.compile(r"(holds|holds if .+|does not hold|cannot be checked here: .+)")
+
+    assert [line for line in LINES if line.startswith("| ") and not line.startswith("| the article says")] == [
+        line_of(claim) for claim in CLAIMS
+    ]
+    assert all(kinds.fullmatch(verdict_of(claim)) for claim in CLAIMS)
+
+
+def test_a_verdict_is_nowhere_written_by_hand() -> None:
+    """A claim has rules and no verdict: the text of the document follows from the outcome alone."""
+    claim = Claim("It rains.", streaming.legal_forms, lambda seen: seen.rain, "Rain: {rain}.", "An umbrella.")
+
+    assert claim.verdict(Weather(True)) == "holds"
+    assert claim.verdict(Weather(False)) == "does not hold"
+
+
+class Weather:
+    """An outcome."""
+
+    def __init__(self, rain: bool) -> None:
+        self.rain = rain
+
+
+def test_an_outcome_holds_no_milliseconds() -> None:
+    """Experiments return counts, orders and statuses: the document is the same on a slow machine."""
+    experiments = {claim.experiment for claim in CLAIMS}
+
+    assert all(experiment.__doc__ and experiment.__doc__.strip().endswith(".") for experiment in experiments)
+    assert {inspect.getmodule(each) for each in experiments} == {accounts, clients, errors, proxies, servers, streaming}
+
+
+ARTICLE = "It rains |\na lot. The sun shines. Nobody knows why.\n"
+
+
+def test_a_sentence_without_a_row_is_found() -> None:
+    """What neither has a row nor stands in the table of sentences that claim nothing is named."""
+    found = sentences.faults(ARTICLE, ["It rains a lot."], code={}, claims_nothing={"The sun": "weather"})
+
+    assert found == ["Without a row: Nobody knows why.", "Counted 1 claims, and 1 sentences that are none."]
+
+
+def test_a_row_out_of_order_or_not_in_the_article_is_found() -> None:
+    """Rows follow the article's order, letter by letter but for line ends and the marks of tables."""
+    quotes = ["Nobody knows why.", "It rains a lot.", "It snows."]
+
+    assert sentences.misplaced(ARTICLE, quotes) == ["Out of order: It rains a lot.", "Not in the article: It snows."]
+
+
+def test_a_committed_verdict_changed_by_hand_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--check` compares the document with what the experiments give."""
+    import make_claims
+
+    claim = claim_about("The SSE format")
+    outcome = claim.experiment()
+    honest = line_of(claim)
+    forged = honest.replace(f" | {verdict_of(claim)} | ", " | holds | ")
+
+    assert f" | {claim.verdict(outcome)} | " in claim.row()
+    assert claim.row() == honest != forged
+    assert make_claims.kind(forged) != make_claims.kind(honest)
