@@ -16,11 +16,13 @@ from pydantic import ValidationError
 from claude_lab import card, course
 from claude_lab.background import TransportProtocol, portal, serve
 from claude_lab.comparison import compare
+from claude_lab.conversation import ChatRequest
 from claude_lab.fake import FakeClaude
+from claude_lab.recovery import Strategy
 from claude_lab.retry import RetryPolicy
 from claude_lab.run import Interrupted, Run
 from claude_lab.scenario import Scenario
-from claude_lab.server import ChatRequest, create_app
+from claude_lab.server import create_app
 from claude_lab.settings import LOOPBACK, Settings
 from claude_lab.spending import Ledger, price_of
 from claude_lab.stairs import Race, StaircaseView
@@ -41,6 +43,7 @@ class Lab:
     """A bench: what stands upstream, the server, and the runs made on it. A context manager; re-running replaces it.
 
     `url` is a capability: it has an unguessable part, and any client works on `f"{lab.url}/chat/stream"`.
+    `recovery` says what happens when an answer breaks off: "fail", "restart" or "continue".
     With `upstream="anthropic"` the key comes from the environment, `max_cost` is a ceiling in dollars that no request
     may pass, and model and price are printed before the first request. Raises ValueError without a key, OSError when
     `port` is taken.
@@ -52,6 +55,7 @@ class Lab:
         *,
         upstream: Upstream = "fake",
         policy: RetryPolicy | None = None,
+        recovery: Strategy | None = None,
         model: str | None = None,
         max_cost: float | None = 0.25,
         port: int = 0,
@@ -59,11 +63,14 @@ class Lab:
     ) -> None:
         if upstream not in ("fake", "anthropic"):
             raise ValueError(f"upstream={upstream!r} is unknown; use 'fake' or 'anthropic'.")
+        if recovery not in (None, "fail", "restart", "continue"):
+            raise ValueError(f"recovery={recovery!r} is unknown; use 'fail', 'restart' or 'continue'.")
         replace_cell(self)
         self.runs: list[Run] = []
         self._before = len(portal().failures)
         base = settings or Settings()
         self.policy = policy or RetryPolicy(**base.retry_fields)
+        self.recovery = recovery or base.recovery
         self.model = model or base.model
         self.ledger = Ledger(max_cost if upstream == "anthropic" else None)
         self.prefix = f"/{secrets.token_urlsafe(18)}"
@@ -85,21 +92,23 @@ class Lab:
         """Return the server's settings for what stands upstream."""
         # The lab's own runs know its unguessable URL and no token, and ask on the loopback, whatever is deployed.
         hosts = (*LOOPBACK, *base.allowed_hosts)
-        changes: dict[str, Any] = {"model": self.model, "orphan_grace": 0.0, "token": None, "allowed_hosts": hosts}
+        changes: dict[str, Any] = {"model": self.model, "recovery": self.recovery, "orphan_grace": 0.0}
+        changes |= {"token": None, "allowed_hosts": hosts}
         if self.fake is not None:
             return base.model_copy(update={**changes, "base_url": self.fake.url, "api_key": secret("fake")})
         if base.api_key is None or not base.api_key.get_secret_value():
             raise ValueError("There is no key; set ANTHROPIC_API_KEY, or use Lab() with the fake.")
         price = price_of(self.model)
         ceiling = "no ceiling" if self.ledger.ceiling is None else f"at most ${self.ledger.ceiling:.2f}"
-        print(f"{self.model}: ${price.input:.2f} in and ${price.output:.2f} out per million tokens; {ceiling} in this lab.")
+        told = f"${price.input:.2f} in and ${price.output:.2f} out per million tokens; {ceiling}"
+        print(f"{self.model}: {told} in this lab.")
         return base.model_copy(update=changes)
 
     def stream(self, prompt: str = "", *, wait: bool = True, view: str | None = None, **options: Any) -> Run:
         """Ask, show the answer as it comes, and return the `Run`.
 
-        `options` are `system`, `messages`, `model` and `max_tokens`. With `wait=False` the run goes on by itself:
-        `run.wait()`, `await run`, `run.stop()`. Raises ValueError for a request that cannot be asked.
+        `options` are the fields of `conversation.ChatRequest`: `system`, `messages`, `tools`, ... With `wait=False` it
+        goes on by itself: `run.wait()`, `await run`, `run.stop()`. Raises ValueError for what cannot be asked.
         """
         run = Run(self.url, body_of(prompt, options), view=view)
         self._check_alive()

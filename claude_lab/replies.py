@@ -117,13 +117,18 @@ def continued(prompts: Sequence[str], said: Sequence[str], voice: Voice) -> str:
     """Return what follows the interrupted answer, with the overlap and preamble a real model may add."""
     asked = next((prompt for prompt in reversed(prompts) if not CONTINUE.search(prompt)), "")
     whole = voice.answer if voice.answer is not None else written(asked)
-    quoted = INTERRUPTED.search(prompts[-1])
-    seen = (quoted[1].strip("[]\"' \n") if quoted else "") or (said[-1] if said else "")
-    tail = seen.rstrip()[-60:]
-    place = whole.find(tail) if tail else -1
-    at = place + len(tail) if place >= 0 else 0
-    start = max(0, at - voice.overlap)
+    start = max(0, place_of(whole, prompts[-1], said[-1].rstrip() if said else "") - voice.overlap)
     return (PREAMBLE if voice.preamble else "") + whole[start:]
+
+
+def place_of(whole: str, plea: str, turn: str) -> int:
+    """Return where an answer broke off: behind the model's own turn, else behind what is quoted of it, else 0."""
+    if turn and whole.startswith(turn):
+        return len(turn)
+    quoted = INTERRUPTED.search(plea)
+    tail = ((quoted[1].strip("[]\"' \n") if quoted else "") or turn).rstrip()[-60:]
+    place = whole.find(tail) if tail else -1
+    return place + len(tail) if place >= 0 else 0
 
 
 def thinks(body: Mapping[str, Any], voice: Voice, *, by_default: bool) -> bool:

@@ -170,6 +170,12 @@ class Run:
         return self.trace.usage
 
     @property
+    def cost(self) -> float | None:
+        """What it cost in dollars, a fake's answer as if it were real; None until it is known, or without a price."""
+        done = self.trace.last("done")
+        return None if done is None else done.value.get("cost")
+
+    @property
     def stop_reason(self) -> str | None:
         """Why the answer ended."""
         return self.trace.stop_reason
@@ -188,7 +194,8 @@ class Run:
         return export.to_pandas(self.trace)
 
     def __repr__(self) -> str:
-        return f"<Run {self.status}: {len(self.text)} characters, {self.attempts} attempt(s)>"
+        cost = "" if self.cost is None else f", ${self.cost:.6f}"
+        return f"<Run {self.status}: {len(self.text)} characters, {self.attempts} attempt(s){cost}>"
 
 
 def title_of(body: dict[str, Any]) -> str:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,6 +28,7 @@ from claude_lab import jupyter, page
 from claude_lab.attempts import Attempts, all_of, log_attempt
 from claude_lab.clock import now
 from claude_lab.contract import Frame, Translator
+from claude_lab.conversation import ChatRequest
 from claude_lab.framed import RUN, FrameResponse
 from claude_lab.guard import Guard
 from claude_lab.probe import Probe
@@ -34,40 +36,8 @@ from claude_lab.recovery import Came, last_frame, mended
 from claude_lab.retry import Attempt, RetryPolicy
 from claude_lab.runs import Bounds, Run, Runs, Writer, new_name
 from claude_lab.settings import Settings
-from claude_lab.spending import Ledger
+from claude_lab.spending import Ledger, known_cost
 from claude_lab.ui_response import add_ui
-
-MAX_TOKENS = 128_000
-
-
-class ChatRequest(BaseModel):
-    """What to ask: a `message`, or `messages` for a conversation; not both empty."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    message: str = ""
-    messages: list[dict[str, Any]] | None = None
-    max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
-    system: str | None = None
-    model: str | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def ask_something(self) -> ChatRequest:
-        """Refuse a request without a question."""
-        if not self.message.strip() and not self.messages:
-            raise ValueError("The message is empty; send some text in `message`, or a conversation in `messages`.")
-        return self
-
-    def upstream(self, model: str) -> dict[str, Any]:
-        """Return the Messages API request."""
-        said = list(self.messages or ())
-        if self.message.strip():
-            said.append({"role": "user", "content": self.message})
-        request = {"model": self.model or model, "max_tokens": self.max_tokens, "messages": said}
-        rest = {"system": self.system, "tools": self.tools, "tool_choice": self.tool_choice}
-        return request | {name: value for name, value in rest.items() if value}
 
 
 class Relay:
@@ -133,7 +103,9 @@ class Relay:
                     run.ping()
 
     async def open(self, asked: Request, name: str | None, request: dict[str, Any]) -> Run:
-        """Register a run for whoever asks, by their name or a new one. Raises HTTPException 409 or 503."""
+        """Register a run for whoever asks, by their name or a new one. Raises HTTPException 409, 422 or 503."""
+        if self.ledger.ceiling is not None and known_cost(request["model"], {}) is None:
+            raise HTTPException(422, f"There is a ceiling and no price for {request['model']!r}; ask another model.")
         grace, caller = self.settings.orphan_grace, self.caller_of(asked)
         try:
             return await self.runs.add(name or new_name(), grace, caller=caller, request=request)
@@ -267,6 +239,12 @@ def add_company(app: FastAPI, relay: Relay) -> None:
         return {"status": "ok", "timestamp": time.time(), "open_runs": relay.runs.open}
 
     app.router.routes += page.routes()
+
+    @app.exception_handler(RequestValidationError)
+    async def refused(request: Any, error: RequestValidationError) -> Response:
+        """Say what is wrong and where, not the whole request again; in ASCII, which half a character cannot break."""
+        told = [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()]
+        return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
     @app.exception_handler(404)
     async def missing(request: Any, error: Exception) -> JSONResponse:

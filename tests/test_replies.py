@@ -91,6 +91,15 @@ def test_continuations_are_as_imperfect_as_asked(voice: Voice, continued: str) -
     assert said(voice=voice, messages=messages).text == continued
 
 
+def test_a_continuation_follows_the_whole_turn_and_not_its_last_words_alone() -> None:
+    """An answer that says the same twice goes on behind what the model's own turn has of it."""
+    told = "Your previous response was interrupted and ended with [one two]. Continue from where you left off."
+    turns = [("user", "Count."), ("assistant", "one two one two"), ("user", told)]
+    messages = [{"role": role, "content": content} for role, content in turns]
+
+    assert said(voice=Voice("one two one two one two three"), messages=messages).text == " one two three"
+
+
 def test_an_unknown_end_is_continued_from_the_start() -> None:
     """What the fake never said it cannot continue: it begins again, as a model might."""
     messages = [{"role": "user", "content": "Count."}, {"role": "user", "content": "Continue from where you left off."}]
