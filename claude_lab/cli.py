@@ -195,7 +195,7 @@ def server_of(behind: Any, host: str, port: int) -> Any:
     settings = Settings(**options)
     if not settings.api_key:
         raise Refused("There is no key; set ANTHROPIC_API_KEY, or start with --fake, which needs none.")
-    return background.serve(create_app(settings), host=host, port=port)
+    return background.serve_alone(create_app(settings), host=host, port=port)
 
 
 def fake_of(scenario: str, **options: Any) -> Any:

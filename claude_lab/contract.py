@@ -21,7 +21,7 @@ requests, and the output that was taken back or cut. `recovery` says why a broke
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,13 +75,15 @@ class Translator:
                 made.usage = dict(frame["usage"])
         return made
 
-    def frames(self, event: Mapping[str, Any], now: float) -> Iterator[Frame]:
-        """Yield the frames that one event stands for: one at most."""
-        self.events += 1
-        reader = READERS.get(event["type"])
-        found = reader(self, event, now) if reader else None
-        if found is not None:
-            yield found
+    def frames(self, batch: Iterable[Mapping[str, Any]], now: float) -> list[Frame]:
+        """Return the frames that events stand for: one each at most."""
+        found = []
+        for event in batch:
+            self.events += 1
+            reader = READERS.get(event["type"])
+            if reader is not None and (frame := reader(self, event, now)) is not None:
+                found.append(frame)
+        return found
 
     def _start(self, event: Mapping[str, Any], now: float) -> Frame | None:
         message = event["message"]

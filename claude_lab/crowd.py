@@ -124,6 +124,10 @@ class Reader(asyncio.Protocol):
         self.whole = self.whole or self.last in seen
         self.tail = seen[-self.overlap :]
 
+    def itself(self) -> Reader:
+        """Return the reader: what `create_connection` calls."""
+        return self
+
     def settle(self) -> None:
         """Say that the first delta is here, or will not come."""
         if not self.begun.done():
@@ -208,14 +212,14 @@ async def drive(
     request = asked.request(parts.netloc, parts.path)
     probes = Probes(host, port, head("GET", f"{parts.path}{health}", parts.netloc, {}))
     readers: list[Reader] = []
-    start = now()
+    loop, start = asyncio.get_running_loop(), now()
     probing = asyncio.create_task(probes.go_on(every)) if health else None
     try:
         for number in range(streams):
             if apart and (left := start + number * apart - now()) > 0:
                 await asyncio.sleep(left)
-            readers.append(reader := Reader(request, asked.first, asked.last))
-            await asyncio.get_running_loop().create_connection(lambda made=reader: made, host, port)
+            readers.append(Reader(request, asked.first, asked.last))
+            await loop.create_connection(readers[-1].itself, host, port)
         until = now() + patience
         if during is not None:
             await asyncio.wait([reader.begun for reader in readers], timeout=patience)

@@ -84,7 +84,7 @@ class FrameResponse(Response):
 
     def written(self, entries: list[Entry]) -> bytes:
         """Return the entries' bytes."""
-        return b"".join(entry.data for entry in entries)
+        return b"".join([entry.data for entry in entries])
 
     def refused(self, entries: list[Entry]) -> bytes:
         """Return the body of an answer with the status of an error, which is the last entry."""

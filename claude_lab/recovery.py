@@ -309,7 +309,7 @@ async def finished(
     try:
         async with aclosing(answer):
             async for batch in answer:
-                made = [frame for event in batch for frame in translator.frames(event, now())]
+                made = translator.frames(batch, now())
                 log += made
                 ended = translator.stop_reason is not None
                 if made:

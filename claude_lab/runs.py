@@ -15,7 +15,7 @@ import re
 import secrets
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from claude_lab.clock import now
 
@@ -24,6 +24,7 @@ STOPPED: dict[str, Any] = {"stop_reason": "stopped", "usage": {}, "ttft": None, 
 NAME = re.compile(r"[A-Za-z0-9_-]{16,64}")
 EVENT_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 Frame = tuple[str, dict[str, Any]]
+encode_string = json.encoder.encode_basestring_ascii
 
 
 class LogLost(ConnectionError):
@@ -40,8 +41,7 @@ class Bounds:
     age: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One frame of a run: its number from 1, its type, the frame, its bytes on the wire, and its producer's epoch."""
 
     seq: int
@@ -64,6 +64,9 @@ def check_name(name: str) -> None:
 
 def encode(kind: str, frame: dict[str, Any], seq: int, epoch: int = 1) -> bytes:
     """Return a frame's bytes: the JSON alone in its block, then its id in one of its own."""
+    if len(frame) == 1 and type(text := frame.get("text")) is str:  # a delta, as nearly all frames are
+        fields = f'"type": "{kind}", "text": {encode_string(text)}, "id": "{epoch}-{seq}"'
+        return f"data: {{{fields}}}\n\nid: {epoch}-{seq}\n\n".encode()
     if "id" in frame:  # the event's id has the last word
         frame = {name: value for name, value in frame.items() if name != "id"}
     return encode_json(kind, json.dumps(frame), seq, epoch)
@@ -97,7 +100,8 @@ class Run:
     ended_at: float | None = None
     producer: asyncio.Task[None] | None = None
     stopping: bool = False
-    _waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    _waiting: dict[asyncio.Future[None], float] = field(default_factory=dict)
+    _alarm: asyncio.TimerHandle | None = None
     _orphaned: asyncio.TimerHandle | None = None
 
     def append(self, kind: str, frame: dict[str, Any]) -> None:
@@ -108,10 +112,11 @@ class Run:
         """Add the frames of the producer of that epoch, unless another has taken over."""
         if epoch != self.epoch:
             return
+        seq = len(self.entries)
         for kind, frame in frames:
             if self.ended:
                 break
-            seq = len(self.entries) + 1
+            seq += 1
             self._add(Entry(seq, kind, frame, encode(kind, frame, seq, epoch), epoch))
         if self.size_bytes > self.bounds.run_bytes and not self.ended:
             self.stop()
@@ -126,9 +131,9 @@ class Run:
 
     def announce(self) -> None:
         """Wake the readers."""
-        for waiter in self._waiting:
+        waiting, self._waiting = self._waiting, {}
+        for waiter in waiting:
             wake(waiter)
-        self._waiting.clear()
 
     def ping(self) -> None:
         """Tell the readers that the upstream is alive."""
@@ -144,14 +149,29 @@ class Run:
         """Wait for an announcement, at most so many seconds."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(waiter)
-        timer = loop.call_later(block, wake, waiter)
+        self._waiting[waiter] = until = loop.time() + block
+        if self._alarm is None or self._alarm.when() > until:
+            self._arm(until)
         try:
             await waiter
         finally:
-            timer.cancel()
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+            self._waiting.pop(waiter, None)
+
+    def _arm(self, until: float) -> None:
+        """Set the one timer of all waits; it is left alone when a wait ends early, which is what most do."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_at(until, self._ring)
+
+    def _ring(self) -> None:
+        """Wake whose time is over, and set the timer for the next."""
+        at, self._alarm = now(), None
+        for waiter, until in self._waiting.items():
+            if until <= at:
+                wake(waiter)
+        later = [until for until in self._waiting.values() if until > at]
+        if later:
+            self._arm(min(later))
 
     def place(self, event_id: str) -> int:
         """Return the number in an event id of this run; one beyond the end is the end. Raises ValueError for any other.

@@ -96,7 +96,7 @@ class Relay:
         async with contextlib.aclosing(batches):
             async for batch in batches:
                 at = now()
-                made = [frame for event in batch for frame in translator.frames(event, at)]
+                made = translator.frames(batch, at)
                 came += made
                 run.extend(made)
                 if any(event["type"] == "ping" for event in batch):

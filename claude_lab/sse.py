@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 LINE_END = re.compile(rb"\r\n|\n|\r")
 BOM = b"\xef\xbb\xbf"
+PLAIN = re.compile(rb"^event: [^\n]*\ndata: ([^\n]*)\n\n", re.MULTILINE)
 MOST_RETRY_DIGITS = 9
 
 
@@ -97,6 +98,22 @@ class Decoder:
         events = [event for line in lines if (event := self._take(line)) is not None]
         self._check_size(self._rest)
         return events
+
+    def payloads(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes and return only the data of the events they complete, as bytes.
+
+        Blocks of one `event` and one `data` line, which the Messages API sends, are cut out without a look at each
+        line; whatever else there is goes through `feed`.
+        """
+        waiting, self._rest = self._rest + chunk, b""
+        if self._started and not (self._after_cr or self._data or self._event or b"\r" in chunk):
+            end = waiting.rfind(b"\n\n") + 2 if b"\n\n" in waiting else 0
+            found = PLAIN.findall(waiting, 0, end)
+            if waiting.count(b"\n", 0, end) == 3 * len(found):
+                self._rest = waiting[end:]
+                self._check_size(self._rest)
+                return found
+        return [event.data.encode() for event in self.feed(waiting)]
 
     def _settle(self, chunk: bytes) -> bytes:
         """Return the new bytes without what the last ones settled: the LF of a CR LF cut in two, and a BOM."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import anthropic
 import httpx2
+import orjson
 
 from claude_lab import sse
 from claude_lab.attempts import Attempts, pieces
@@ -48,8 +49,10 @@ Batch = list[dict[str, Any]]
 
 def make_client(settings: Settings) -> anthropic.AsyncAnthropic:
     """Return a client without retries of its own and without a limit of connections: streams hold theirs for long."""
-    timeout = httpx2.Timeout(settings.idle_timeout, connect=CONNECT)
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
+    # Reading is timed here, by `answered` and `Patience`: aiohttp would set a timer anew for every read.
+    timeout = httpx2.Timeout(settings.idle_timeout, connect=CONNECT, read=None)
+    # 0 is aiohttp's word for no limit; None would leave it at its default of 100, and the 101st stream would wait.
+    limits = httpx2.Limits(max_connections=0, max_keepalive_connections=100)
     return anthropic.AsyncAnthropic(
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         base_url=settings.base_url,
@@ -83,7 +86,7 @@ async def events(
         headers = {"x-claude-lab-call": call, "x-claude-lab-attempt": str(number)}
         asking = client.messages.with_streaming_response.create(**request, stream=True, extra_headers=headers)
         try:
-            async with asking as response:
+            async with answered(asking, idle_timeout) as response:
                 async with aclosing(read(response, usage, idle_timeout)) as batches:
                     async for batch in batches:
                         yield batch
@@ -107,6 +110,18 @@ def asker(
     return lambda request: events(client, request, attempts, ledger=ledger, idle_timeout=idle_timeout, call=call)
 
 
+@asynccontextmanager
+async def answered(asking: AbstractAsyncContextManager[Any], idle_timeout: float) -> AsyncIterator[Any]:
+    """Enter a response. Raises TimeoutError when its head does not come within `idle_timeout` seconds."""
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(idle_timeout):
+                response = await stack.enter_async_context(asking)
+        except TimeoutError:
+            raise TimeoutError(f"No answer came for {idle_timeout} seconds.") from None
+        yield response
+
+
 async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> AsyncGenerator[Batch, None]:
     """Yield batches of parsed events, holding the first back until it has content; `usage` is filled once it is final.
 
@@ -116,21 +131,31 @@ async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> Asy
     heard: dict[str, Any] = {}
     chunks = response.http_response.aiter_raw() if plain(response) else response.iter_bytes()
     patience = Patience(idle_timeout)
-    async for chunk in patience.over(chunks):
-        batch = [json.loads(event.data) for event in decoder.feed(chunk)]
-        for event in batch:
-            whole = settle_event(event, heard) or whole
-            if event["type"] == "message_delta":
-                usage.update(heard)
-        held += batch
-        if any(event["type"] != "ping" for event in batch):
-            patience.renew()
-        speaking = speaking or whole or any(event["type"] == "content_block_delta" for event in held)
-        if speaking and held:
-            yield held
-            held = []
+    async with aclosing(patience.over(chunks)) as arriving:
+        async for chunk in arriving:
+            batch = [parsed(data) for data in decoder.payloads(chunk)]
+            for event in batch:
+                if event["type"] != "content_block_delta":
+                    whole = settle_event(event, heard) or whole
+                    if event["type"] == "message_delta":
+                        usage.update(heard)
+            held += batch
+            if any(event["type"] != "ping" for event in batch):
+                patience.renew()
+            speaking = speaking or whole or any(event["type"] == "content_block_delta" for event in held)
+            if speaking and held:
+                yield held
+                held = []
     if not whole:
         raise Truncated("The stream ended without message_stop; what came is not the whole answer.")
+
+
+def parsed(data: bytes) -> Any:
+    """Return an event's JSON; what the fast parser refuses (half a surrogate pair, say) the standard one may take."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return json.loads(data.decode("utf-8", "replace"))
 
 
 def plain(response: Any) -> bool:
@@ -151,24 +176,47 @@ def settle_event(event: dict[str, Any], usage: dict[str, Any]) -> bool:
 
 
 class Patience:
-    """How long content may stay away; pings keep a socket alive and say nothing."""
+    """How long content may stay away; pings keep a socket alive and say nothing.
+
+    One timer serves the whole stream and moves on when it fires too early: a timer for each read costs more than the
+    read does.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.loop = asyncio.get_running_loop()
+        self.waits: asyncio.Task[Any] | None = None
+        self.over_now = False
         self.renew()
 
     def renew(self) -> None:
         """Begin the wait anew."""
-        self.until = asyncio.get_running_loop().time() + self.seconds
+        self.until = self.loop.time() + self.seconds
 
-    async def over(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    def _fire(self) -> None:
+        left = self.until - self.loop.time()
+        if left <= 0 and self.waits is not None:
+            self.over_now = True
+            self.waits.cancel()
+        else:
+            self.timer = self.loop.call_later(left if left > 0 else self.seconds, self._fire)
+
+    async def over(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Yield the chunks. Raises TimeoutError when the patience is over."""
-        while True:
-            try:
-                async with asyncio.timeout_at(self.until):
+        self.timer = self.loop.call_at(self.until, self._fire)
+        try:
+            while True:
+                self.waits = here = asyncio.current_task()
+                try:
                     chunk = await anext(chunks)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise TimeoutError(f"No content came for {self.seconds} seconds.") from None
-            yield chunk
+                except StopAsyncIteration:
+                    return
+                except asyncio.CancelledError:
+                    if self.over_now and here is not None and here.uncancel() == 0:
+                        raise TimeoutError(f"No content came for {self.seconds} seconds.") from None
+                    raise
+                finally:
+                    self.waits = None
+                yield chunk
+        finally:
+            self.timer.cancel()

@@ -15,7 +15,7 @@ from claude_lab.messages import cut
 def frames(*events: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Translate events that come one second apart."""
     translator = Translator("run", 0.0)
-    return [frame for at, event in enumerate(events, 1) for frame in translator.frames(event, float(at))]
+    return [frame for at, event in enumerate(events, 1) for frame in translator.frames([event], float(at))]
 
 
 def block(index: int, kind: str, **fields: Any) -> dict[str, Any]:

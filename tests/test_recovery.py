@@ -95,7 +95,7 @@ class Talk:
             batches = mended(ask, asked or request(), came, strategy=strategy, attempts=attempts, judge=failure_of)
             try:
                 async for batch in batches:
-                    self.frames += [frame for event in batch for frame in translator.frames(event, now())]
+                    self.frames += translator.frames(batch, now())
             except Exception as error:
                 self.frames.append(last_frame(error, failure_of))
 

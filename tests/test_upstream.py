@@ -19,12 +19,13 @@ from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
 from claude_lab.settings import Settings
 from claude_lab.spending import CeilingReached, Ledger, cost
-from claude_lab.upstream import Batch, events, failure_of, make_client
+from claude_lab.upstream import Batch, events, failure_of, make_client, parsed
 
 MODEL = "claude-haiku-5-5"
 ASK = {"model": MODEL, "max_tokens": 500, "messages": [{"role": "user", "content": "Hello"}]}
 ANSWER = "One two three four five six seven eight nine ten; naïve 🌊."
 PLAIN = Voice(ANSWER, thinking=False)
+MANY = 120
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,47 @@ def test_pings_do_not_count_as_content(fake: FakeClaude) -> None:
     """A stream kept awake by pings alone is given up in `idle_timeout` seconds."""
     with pytest.raises(TimeoutError, match=r"0\.2 seconds"):
         batches(fake, faults.Stall(after=1, seconds=5, pings=0.02), idle_timeout=0.2)
+
+
+def test_a_head_that_does_not_come_is_given_up(fake: FakeClaude) -> None:
+    """Before there is anything to read the same patience counts."""
+    with pytest.raises(TimeoutError, match=r"No answer came for 0\.2 seconds") as caught:
+        batches(fake, faults.Hang(at="before headers"), idle_timeout=0.2)
+
+    assert failure_of(caught.value).kind == "timeout"
+
+
+def test_more_streams_are_open_at_once_than_a_pool_usually_holds(fake: FakeClaude) -> None:
+    """The hundred and first stream does not wait for another to end: none ends before all have begun."""
+    fake.put(Scenario(voice=PLAIN, pace=Pace(0.0, 30.0, 0.0, 0.0)))
+    fake.journal.clear()
+
+    async def first(client: Any) -> None:
+        begun = events(client, ASK, Attempts(RetryPolicy()))
+        async with aclosing(begun):
+            await anext(begun)
+            waiting.release()
+            await over.wait()
+
+    async def ask() -> None:
+        async with make_client(Settings(api_key=SecretStr("x"), base_url=fake.url)) as client:
+            tasks = [asyncio.create_task(first(client)) for _ in range(MANY)]
+            async with asyncio.timeout(20):
+                for _ in range(MANY):
+                    await waiting.acquire()
+            over.set()
+            await asyncio.gather(*tasks)
+
+    waiting, over = asyncio.Semaphore(0), asyncio.Event()
+    asyncio.run(ask())
+
+    assert len(fake.journal) == MANY
+
+
+def test_half_a_surrogate_pair_is_read_as_the_standard_parser_reads_it() -> None:
+    """JSON allows it; a strict parser must not cost the answer."""
+    assert parsed(b'{"text": "\\ud83d"}') == {"text": "\ud83d"}
+    assert parsed('{"text": "naïve"}'.encode()) == {"text": "naïve"}
 
 
 def test_a_whole_answer_costs_its_usage_and_a_refused_one_nothing(fake: FakeClaude) -> None:
