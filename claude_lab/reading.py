@@ -31,6 +31,7 @@ EVENT_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 RESUME = RetryPolicy(max_retries=5, base_delay=0.5, max_delay=8.0, jitter="equal")
 """How a client comes back by itself: five tries in 8 to 16 seconds, counted anew whenever a frame has come."""
 ENDED_EARLY = "The stream ended without its final frame."
+GONE = "the server does not have it any more"
 NOT_WHOLE = "What came is not the whole answer"
 
 
@@ -156,14 +157,16 @@ class Reading:
         if self.run is None:
             verdict = GiveUp("the server named no run to come back to")
         if isinstance(verdict, GiveUp):
-            return self._give_up(failure.message.rstrip(".") if failure.status is not None else verdict.reason)
+            told = GONE if failure.status in (404, 410) else failure.message.rstrip(".")
+            return self._give_up(verdict.reason if failure.status is None else told)
         resume = Resume(error=failure.kind, attempt=self._state.retries, wait=verdict.seconds, after=self.last_id)
         self.trace.add("resume", asdict(resume))
         return resume
 
     def _give_up(self, reason: str) -> Error:
         kind = "truncated" if self.begun and self._cut.kind != "timeout" else self._cut.kind
-        return self.fail(kind, f"{self._cut.message} {NOT_WHOLE}: {reason}.")
+        told = NOT_WHOLE if self.begun else "Asking again did not help"
+        return self.fail(kind, f"{self._cut.message} {told}: {reason}.")
 
     def fail(self, kind: str, message: str) -> Error:
         """End the answer with an error of our own."""

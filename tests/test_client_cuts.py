@@ -155,7 +155,7 @@ def test_a_server_that_restarts_has_lost_the_run_and_the_reader_says_so() -> Non
 
     assert isinstance(frames[-1], Error)
     assert frames[-1].error == "truncated"
-    assert "There is no run" in frames[-1].message
+    assert "does not have it any more" in frames[-1].message
     assert (ANSWER * 4).startswith(answer.text)
     assert any(isinstance(frame, Resume) for frame in frames)
 

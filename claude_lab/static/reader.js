@@ -106,7 +106,7 @@ export class Reading {
   constructor({ run = null, policy = POLICY } = {}) {
     this.tapes = { delta: new Tape(), thinking: new Tape() };
     Object.assign(this, { run, policy, begun: false, asking: true, ended: null, resumed: 0, retries: 0, lastId: null });
-    Object.assign(this, { stopping: false, cut: "There was no connection.", seen: [0, 0] });
+    Object.assign(this, { stopping: false, cut: null, seen: [0, 0] });
     this.connect();
   }
 
@@ -188,15 +188,19 @@ export class Reading {
     if (this.ended) return null;
     if (status !== null && !this.resumed) return this.fail(kind, message);
     floor = this.moved ?? floor;
-    if (status === null) this.cut = message || this.damage || "The stream ended without its final frame.";
+    if (status === null) this.cut = { kind, message: message || this.damage || "The stream ended without its final frame." };
+    kind = status === null || (status === 404 && !this.begun) ? this.cut.kind : kind;
     this.asking = status === 404 && !this.begun; // the question never came to the run of that name
     let reason = null;
-    if (status !== null && !transient(status) && !this.asking) reason = message;
+    const gone = [404, 410].includes(status) && "the server does not have it any more.";
+    if (status !== null && !transient(status) && !this.asking) reason = gone || message;
     else if (this.retries >= this.policy.max_retries) reason = `max_retries=${this.policy.max_retries} used up.`;
     else if (floor > this.policy.max_retry_after) reason = `the server asks for a wait of ${floor} s.`;
     if (this.run === null) reason = "the server named no run to come back to.";
     if (reason !== null) {
-      return this.fail(this.begun && kind !== "timeout" ? "truncated" : kind, `${this.cut} What came is not the whole answer: ${reason}`);
+      const what = this.begun ? "What came is not the whole answer" : "Asking again did not help";
+      const told = `${this.cut.message} ${what}: ${reason}`;
+      return this.fail(this.begun && this.cut.kind !== "timeout" ? "truncated" : this.cut.kind, told);
     }
     const seconds = wait(this.policy, this.retries, floor, chance);
     this.retries += 1;
