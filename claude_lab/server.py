@@ -27,17 +27,22 @@ from starlette.routing import Route
 from claude_lab import jupyter, page
 from claude_lab.attempts import Attempts, all_of, log_attempt
 from claude_lab.clock import now
-from claude_lab.contract import Frame, Translator
+from claude_lab.contract import Frame, Translator, error_frame
 from claude_lab.conversation import ChatRequest
+from claude_lab.failure import Failure
 from claude_lab.framed import RUN, FrameResponse
 from claude_lab.guard import Guard
 from claude_lab.probe import Probe
 from claude_lab.recovery import Came, last_frame, mended
 from claude_lab.retry import Attempt, RetryPolicy
-from claude_lab.runs import Bounds, Run, Runs, Writer, new_name
+from claude_lab.runs import Bounds, LogLost, Run, Runs, Writer, new_name
 from claude_lab.settings import Settings
+from claude_lab.shared_runs import SharedRuns
 from claude_lab.spending import Ledger, known_cost
 from claude_lab.ui_response import add_ui
+
+MAX_EPOCHS = 4
+"""How many producers a run may have: a request that kills its worker must not kill them all."""
 
 
 class Relay:
@@ -48,9 +53,18 @@ class Relay:
         self.policy = policy
         self.ledger = ledger
         self.share = policy.share()
-        self.runs = Runs(bounds_of(settings))
+        self.runs = self._runs()
         self.client: Any = None
         self.warnings: list[str] = []
+
+    def _runs(self) -> Runs | SharedRuns:
+        """Return where runs are kept: in memory, or in the Redis that the settings name."""
+        chosen = self.settings
+        bounds = Bounds(chosen.max_runs, chosen.max_run_bytes, chosen.max_readers, chosen.run_age)
+        if chosen.redis_url is None:
+            return Runs(bounds)
+        url = chosen.redis_url.get_secret_value()
+        return SharedRuns(url, bounds, lease=chosen.lease, orphan_grace=chosen.orphan_grace, retake=self.retake)
 
     async def produce(self, run: Writer, request: dict[str, Any], written: Iterable[Frame] = ()) -> None:
         """Write a run's log: frames as they come, and one final frame whatever happens.
@@ -69,6 +83,13 @@ class Relay:
             from claude_lab.upstream import failure_of
 
             run.append(*last_frame(error, failure_of))
+
+    async def retake(self, run: Writer, request: dict[str, Any]) -> None:
+        """Go on with the answer of a worker that died, as the strategy says; but not for ever."""
+        if run.epoch > MAX_EPOCHS:
+            run.append(*error_frame(Failure("server_error", f"{MAX_EPOCHS} workers died over this answer.")))
+            return
+        await self.produce(run, request, [(entry.kind, entry.frame) for entry in run.run.entries])
 
     async def _relay(self, run: Writer, request: dict[str, Any], translator: Translator, came: list[Frame]) -> None:
         # The SDK takes a second to import: off the loop, so that the server answers meanwhile.
@@ -111,8 +132,8 @@ class Relay:
             return await self.runs.add(name or new_name(), grace, caller=caller, request=request)
         except ValueError as error:
             raise HTTPException(409, str(error)) from None
-        except OverflowError as error:
-            raise full(error) from None
+        except (OverflowError, LogLost) as error:
+            raise unavailable(error) from None
 
     def begin(self, run: Run, request: dict[str, Any]) -> None:
         """Ask the upstream, and let the answer be written into the run."""
@@ -120,7 +141,10 @@ class Relay:
 
     async def find(self, asked: Request, name: str, last_event_id: str | None = None) -> tuple[Run, int]:
         """Return the caller's run and the place behind an event id, 0 without one. Raises HTTPException 404 or 400."""
-        run = await self.runs.get(name, caller=self.caller_of(asked))
+        try:
+            run = await self.runs.get(name, caller=self.caller_of(asked))
+        except LogLost as error:
+            raise unavailable(error) from None
         if run is None:
             raise HTTPException(404, f"There is no run {name[:70]!r}; it may have ended long ago.")
         try:
@@ -140,14 +164,9 @@ class Relay:
             await self.client.close()
 
 
-def full(error: OverflowError) -> HTTPException:
-    """Return the refusal of what would pass a bound."""
+def unavailable(error: Exception) -> HTTPException:
+    """Return the refusal of what would pass a bound, or needs a log that cannot be reached."""
     return HTTPException(503, str(error), {"retry-after": "5"})
-
-
-def bounds_of(settings: Settings) -> Bounds:
-    """Return how much of runs these settings keep."""
-    return Bounds(settings.max_runs, settings.max_run_bytes, settings.max_readers, settings.run_age)
 
 
 def load_upstream() -> Any:
@@ -218,7 +237,7 @@ def add_chat(app: FastAPI, relay: Relay) -> None:
         try:
             return FrameResponse(run, relay.settings, after=after)
         except OverflowError as error:
-            raise full(error) from None
+            raise unavailable(error) from None
 
     @app.delete("/chat/stream/{name}", status_code=204)
     @app.post("/chat/stream/{name}/stop", status_code=204)

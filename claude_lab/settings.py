@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     max_run_bytes: int = Field(default=16 * 2**20, ge=1)
     max_readers: int = Field(default=32, ge=1)
     run_age: float = Field(default=600.0, ge=0)
+    redis_url: SecretStr | None = None
+    lease: float = Field(default=5.0, gt=0)
     allowed_hosts: Names = LOOPBACK
     allowed_origins: Names = ()
     token: SecretStr | None = None
