@@ -93,7 +93,7 @@ class Lab:
         # The lab's own runs know its unguessable URL and no token, and ask on the loopback, whatever is deployed.
         hosts = (*LOOPBACK, *base.allowed_hosts)
         changes: dict[str, Any] = {"model": self.model, "recovery": self.recovery, "orphan_grace": 0.0}
-        changes |= {"token": None, "allowed_hosts": hosts}
+        changes |= {"token": None, "allowed_hosts": hosts, "redis_url": None}
         if self.fake is not None:
             return base.model_copy(update={**changes, "base_url": self.fake.url, "api_key": secret("fake")})
         if base.api_key is None or not base.api_key.get_secret_value():
@@ -153,8 +153,7 @@ class Lab:
     def facts(self) -> dict[str, str]:
         """What the status card shows."""
         policy = self.policy
-        waits = f"{policy.max_retries} retries, base {policy.base_delay:g} s, jitter {policy.jitter}"
-        facts = {"url": self.url, "model": self.model, "policy": waits}
+        facts = {"url": self.url, "model": self.model, "retries": policy.summary}
         if self.fake is not None:
             facts |= {"upstream": "a fake Claude: no key, no network, no cost", "scenario": told(self.fake.scenario)}
         else:
