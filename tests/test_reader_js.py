@@ -5,13 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import need
+from cutter import Cutter
+from test_client import WHOLE
+from test_client import server as hanging
+from test_client_cuts import ANSWER, AT_ONCE, STEADY, server
 from test_reading import POLICY, VECTORS, data_of
+
+from claude_lab.background import TransportProtocol, serve
 
 READER = Path(__file__).parents[1] / "claude_lab" / "static" / "reader.js"
 PLAY = """
@@ -159,3 +166,59 @@ def test_it_waits_as_the_python_reader_waits() -> None:
     rows = [list(policy.waits(lambda chance=chance: chance)) for chance in chances]
 
     assert played()["waits"] == pytest.approx([row[retries] for retries in range(6) for row in rows])
+
+
+ASK = """
+const { ask } = await import(process.argv[1]);
+const policy = { max_retries: 4, base_delay: 0.002, max_delay: 0.01, max_retry_after: 300 };
+const found = [];
+for (const url of JSON.parse(process.argv[2])) {
+  const answer = ask(url, { message: "Hi" }, { policy, silence: Number(process.argv[3]) });
+  const frames = [];
+  for await (const frame of answer) frames.push(frame);
+  const { text, thinking } = answer;
+  const { error = null } = frames.at(-1);
+  const ids = frames.map(({ id }) => id).filter(Boolean);
+  found.push({ text, thinking, error, types: frames.map(({ type }) => type), ids });
+}
+console.log(JSON.stringify(found));
+"""
+
+
+def asked(urls: list[str], *, silence: float = 5.0) -> list[dict[str, Any]]:
+    """Let one Node ask at each of these URLs, and return what it read."""
+    source = "data:text/javascript;base64," + base64.b64encode(READER.read_bytes()).decode()
+    command = [need("node"), "--input-type=module", "-e", ASK, source, json.dumps(urls), str(silence)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def test_an_answer_that_is_cut_anywhere_comes_whole() -> None:
+    """Over real sockets, cut twice at many places: the text is exact and every frame came once."""
+    with server(AT_ONCE) as served, ExitStack() as stack:
+        places = range(0, 2400, 89)
+        roads = [stack.enter_context(Cutter(f"{served.url}/p", [at, 2400 - at], polite=at % 2 == 0)) for at in places]
+        whole, *found = asked([f"{served.url}/p", *(road.url for road in roads)])
+
+    assert whole["text"] == ANSWER
+    assert "resume" not in whole["types"]
+    for at, each in zip(places, found, strict=True):
+        assert (each["text"], each["ids"], each["types"][-1]) == (ANSWER, whole["ids"], "done"), at
+    assert sum("resume" in each["types"] for each in found) > len(found) / 2
+
+
+def test_a_cut_for_good_is_told() -> None:
+    """A lab keeps no run that nobody reads; a server may fall silent, or be gone: each ends with one error, its own."""
+    with server(STEADY, orphan_grace=0.0) as served, Cutter(f"{served.url}/p", [1500]) as road:
+        url = road.url
+        (cut,) = asked([url])
+    (closed,) = asked([url])
+    with serve(hanging(200, WHOLE[:3], hang=True), protocol=TransportProtocol) as served:
+        (silent,) = asked([served.url], silence=0.1)
+
+    assert [each["error"] for each in (cut, closed, silent)] == ["truncated", "network_error", "timeout"]
+    assert (cut["types"][-1], cut["types"].count("error")) == ("error", 1)
+    assert 0 < len(cut["text"]) < len(ANSWER * 4)
+    assert (closed["text"], silent["text"]) == ("", "naïve 🌊")
