@@ -102,6 +102,8 @@ class PortalLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note an app's failure; a cancelled stream is none. What other threads log goes where it went before."""
+        if "graceful shutdown exceeded" in str(record.msg):
+            return  # a stop cuts what still streams: that is how it is meant
         if _portal is None or record.thread != _portal.thread.ident:
             if logging.lastResort is not None and not logging.getLogger().handlers:
                 logging.lastResort.handle(record)

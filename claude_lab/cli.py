@@ -21,6 +21,7 @@ import click
 
 HERE = Path(__file__).parent
 LESSONS = "claude_lab_lessons"
+FIRST = "00_map.ipynb"
 Command = Callable[..., Any]
 
 
@@ -110,7 +111,7 @@ def main(context: click.Context, folder: str, no_browser: bool) -> None:
 
 
 def open_lessons(folder: Path, *, no_browser: bool) -> None:
-    """Run JupyterLab on a copy of the lessons until it ends."""
+    """Run JupyterLab on a copy of the lessons, opened on their map, until it ends."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise Refused("JupyterLab is not installed; run: pip install 'claude_lab[lab]'.")
     with one_sentence():
@@ -118,7 +119,7 @@ def open_lessons(folder: Path, *, no_browser: bool) -> None:
     options = ["--no-browser"] if no_browser else []
     if getattr(os, "geteuid", lambda: 1)() == 0:  # in a container there is often nobody but root
         options.append("--allow-root")
-    command = [sys.executable, "-m", "jupyterlab", *options, str(folder)]
+    command = [sys.executable, "-m", "jupyterlab", *options, str(folder / FIRST)]
     if os.name == "posix":
         os.execv(sys.executable, command)  # so that Ctrl-C and signals are JupyterLab's own
     raise SystemExit(subprocess.call(command))
@@ -195,7 +196,12 @@ def server_of(behind: Any, host: str, port: int) -> Any:
     settings = Settings(**options)
     if not settings.api_key:
         raise Refused("There is no key; set ANTHROPIC_API_KEY, or start with --fake, which needs none.")
-    return background.serve_alone(create_app(settings), host=host, port=port)
+    app = create_app(settings)
+    read = f"RETRY_UNIT={settings.retry_unit}"
+    if settings.retry_unit == "attempts":
+        read += f": MAX_RETRIES={settings.max_retries} was read as so many attempts, the first included"
+    click.echo(f"retries: {app.relay.policy.summary}; {read}", err=True)
+    return background.serve_alone(app, host=host, port=port)
 
 
 def fake_of(scenario: str, **options: Any) -> Any:

@@ -111,6 +111,14 @@ class RetryPolicy:
         """How often the upstream may be asked for one call: the first attempt and the retries."""
         return self.max_retries + 1
 
+    @property
+    def summary(self) -> str:
+        """The policy in a line, as a server says it at its start."""
+        many = "up to 1 retry" if self.max_retries == 1 else f"up to {self.max_retries} retries"
+        attempts = f"{self.max_attempts} attempt{'s' if self.max_retries else ''} a call"
+        delays = f"base_delay {self.base_delay:g} s, max_delay {self.max_delay:g} s, jitter {self.jitter}"
+        return f"{many if self.max_retries else 'none'} after the first attempt ({attempts}), {delays}"
+
     def base_of(self, kind: str) -> float:
         """Return the base delay for a kind of failure, in seconds."""
         return self.base_delays.get(kind, self.base_delay)

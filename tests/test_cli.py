@@ -119,6 +119,39 @@ def test_a_sweep_prints_its_best_settings(tmp_path: Path) -> None:
     assert call("sweep", str(file), "--env").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        (
+            {},
+            "up to 2 retries after the first attempt (3 attempts a call), base_delay 1 s, max_delay 60 s, jitter full",
+        ),
+        ({"MAX_RETRIES": "4", "BASE_DELAY": "5"}, "up to 4 retries after the first attempt (5 attempts a call), base_"),
+        ({"MAX_RETRIES": "3", "RETRY_UNIT": "attempts"}, "(3 attempts a call)"),
+        ({"MAX_RETRIES": "3", "RETRY_UNIT": "attempts"}, "RETRY_UNIT=attempts: MAX_RETRIES=3 was read as so many att"),
+        ({"MAX_RETRIES": "0"}, "none after the first attempt (1 attempt a call)"),
+    ],
+)
+def test_serve_says_at_its_start_how_often_it_asks(environment: dict[str, str], says: str) -> None:
+    """The effective policy is one line on stderr; stdout keeps the one line that says where it listens."""
+    command = [sys.executable, "-m", "claude_lab", "serve", "--fake", "--port", "0"]
+    clean = {name: value for name, value in os.environ.items() if name not in ("MAX_RETRIES", "BASE_DELAY", "JITTER")}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**clean, **environment}) as process:
+        try:
+            assert process.stdout is not None
+            listening = process.stdout.readline()
+            process.terminate()
+            rest, errors = process.communicate(timeout=15)
+        finally:
+            process.kill()
+    assert listening.startswith("listening on http://127.0.0.1:")
+    assert rest == ""
+    lines = [line for line in errors.splitlines() if line.startswith("retries: ")]
+    assert len(lines) == 1
+    assert says in lines[0]
+
+
 def begin(*arguments: str) -> tuple[subprocess.Popen[str], str]:
     """Start a server in a process of its own; return it with the URL it names."""
     command = [sys.executable, "-m", "claude_lab", *arguments, "--port", "0"]
