@@ -170,20 +170,21 @@ def told_again(part: Part, name: str) -> Iterator[Part]:
     kind = part["type"]
     if kind in ("text", "reasoning"):
         yield {"type": f"{kind}-start", "id": name}
-        yield {"type": f"{kind}-delta", "id": name, "delta": part["text"]}
+        yield {"type": f"{kind}-delta", "id": name, "delta": str(part.get("text", ""))}
         marks = part.get("providerMetadata")
         yield {"type": f"{kind}-end", "id": name} | ({"providerMetadata": marks} if marks else {})
     elif kind == "step-start":
         yield {"type": "start-step"}
     elif kind == "dynamic-tool" or kind.startswith("tool-"):
-        call = {"toolCallId": part["toolCallId"]}
+        call = {"toolCallId": str(part.get("toolCallId"))}
         dynamic = {"dynamic": True} if kind == "dynamic-tool" else {}
-        yield {"type": "tool-input-start", "toolName": part.get("toolName") or kind[5:], **call, **dynamic}
+        yield {"type": "tool-input-start", "toolName": str(part.get("toolName") or kind[5:]), **call, **dynamic}
         yield {"type": "tool-input-delta", "inputTextDelta": json.dumps(part.get("input")), **call}
-        if part["state"] == "output-available":
+        if part.get("state") == "output-available":
             yield {"type": "tool-output-available", "output": part.get("output"), **call, **dynamic}
         else:
-            yield {"type": "tool-output-error", "errorText": part.get("errorText") or part["state"], **call, **dynamic}
+            why = part.get("errorText") or part.get("state")
+            yield {"type": "tool-output-error", "errorText": str(why), **call, **dynamic}
 
 
 def without_void(frames: list[tuple[str, list[Part]]]) -> list[list[Part]]:

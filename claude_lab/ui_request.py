@@ -41,7 +41,8 @@ def read(body: Any) -> Asked:
     fields = {name: value for name, value in body.items() if name not in THEIRS}
     system = [text_of(message) for message in messages if message.get("role") == "system"]
     if system:
-        fields["system"] = "\n\n".join(text for text in [fields.get("system"), *system] if text)
+        first = fields.get("system")
+        fields["system"] = "\n\n".join(text for text in [first if isinstance(first, str) else "", *system] if text)
     fields["messages"] = [turn for message in messages for turn in turns_of(message)]
     last = messages[-1] if messages else {}
     goes_on = last.get("role") == "assistant" and isinstance(last.get("id"), str)

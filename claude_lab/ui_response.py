@@ -179,7 +179,7 @@ async def body_of(asked: Request) -> Any:
     """Read a request's JSON. Raises ValueError when it is none."""
     try:
         return json.loads(await asked.body())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("The body is no JSON; post {id, messages: [{role, parts}], trigger}.") from None
 
 

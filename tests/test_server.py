@@ -46,7 +46,7 @@ class Bench:
         self.fake.put(scenario)
         self.fake.journal.clear()
         self.relay.policy = policy
-        usual = {"grace": 1.0, "orphan_grace": 0.0, "heartbeat": 15.0, "idle_timeout": 10.0}
+        usual = {"grace": 1.0, "orphan_grace": 0.0, "recovery": "fail", "heartbeat": 15.0, "idle_timeout": 10.0}
         self.relay.settings = self.relay.settings.model_copy(update=usual | changes)
 
     def ask(self, message: str = "Hello", **fields: Any) -> httpx.Response:

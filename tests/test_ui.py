@@ -23,8 +23,9 @@ from claude_lab.scenario import Scenario
 
 HERE = Path(__file__).parent / "ui"
 STEADY = Pace(0.0, 0.005, 0.0, 0.0)
-LONG = ANSWER * 12
+LONG = ". ".join(f"{ANSWER} Number {number} 🌊" for number in range(9))
 SLOW = Scenario(voice=Voice(LONG, thinking=False), pace=STEADY)
+SLOWER = Scenario(voice=Voice(LONG, thinking=False), pace=Pace(0.0, 0.1, 0.0, 0.0))
 WEATHER = {"name": "weather", "description": "Tells it.", "input_schema": {"type": "object", "properties": {}}}
 CUT = "The network cut the answer before its end."
 
@@ -384,26 +385,26 @@ def test_a_slow_start_is_waited_for(shared: Bench, page: Driver) -> None:
 @pytest.mark.parametrize("fetched_whole", [False, True])
 def test_stop_on_the_page_stops_the_spending(shared: Bench, page: Driver, fetched_whole: bool) -> None:
     """The page knows that it stopped (`isAbort`); the upstream is left."""
-    shared.follow(SLOW)
+    shared.follow(SLOWER)
 
     told = page.play(api(shared), "stop", after=20, whole=fetched_whole)
 
     assert (told["status"], told["finishes"][-1]["isAbort"]) == ("ready", True)
     assert 20 <= len(told["texts"][-1]) < len(LONG)
-    assert soon(lambda: shared.fake.journal[0].ended == "client left")
+    assert soon(lambda: shared.fake.journal[0].ended == "client left", within=5)
 
 
 @pytest.mark.parametrize("fetched_whole", [False, True])
 def test_a_run_stopped_elsewhere_is_an_error_on_the_page(shared: Bench, page: Driver, fetched_whole: bool) -> None:
     """Nobody pressed Stop here, so half a text must not look like an answer."""
-    shared.follow(SLOW)
+    shared.follow(SLOWER)
 
     told = page.play(api(shared), "stop", after=20, remote=True, whole=fetched_whole)
 
     metadata = told["messages"][-1]["metadata"]
     assert (told["status"], told["error"]["message"]) == ("error", "The answer was stopped before its end.")
     assert (metadata["stop_reason"], metadata["complete"]) == ("stopped", False)
-    assert soon(lambda: shared.fake.journal[0].ended == "client left")
+    assert soon(lambda: shared.fake.journal[0].ended == "client left", within=5)
 
 
 @pytest.mark.parametrize("fetched_whole", [False, True])
@@ -457,3 +458,63 @@ def test_where_there_is_nothing_to_resume_the_page_is_ready(shared: Bench, page:
     told = page.play(api(shared), "idle", whole=True)
 
     assert (told["status"], told["error"], told["messages"]) == ("ready", None, [])
+
+
+def begun_anew(shared: Bench, recovery: str, *, overlap: int = 0) -> None:
+    """Let the upstream break off once in the middle of a text, and the server mend that."""
+    voice = Voice(LONG, thinking=False, overlap=overlap)
+    scenario = Scenario(faults=[faults.Drop(after=20)], voice=voice, pace=STEADY)
+    shared.follow(
+        scenario, RetryPolicy(max_retries=2, base_delay=0.01, jitter="none"), recovery=recovery, orphan_grace=5
+    )
+
+
+@pytest.mark.parametrize("fetched_whole", [False, True])
+def test_what_is_void_is_marked_for_version_6(shared: Bench, page: Driver, fetched_whole: bool) -> None:
+    """It cannot be taken off the page; it is marked, and with one condition where texts are drawn the page is right."""
+    begun_anew(shared, "restart")
+
+    told = page.play(api(shared), whole=fetched_whole)
+
+    last = told["messages"][-1]
+    valid = [part for part in last["parts"] if "text" in part and not part.get("providerMetadata")]
+    assert (told["status"], last["metadata"]["complete"]) == ("ready", True)
+    assert [part["text"] for part in valid] == [LONG]
+    assert kinds(told) == ["step-start", "text", "text"]
+    assert [each["data"]["keep_chars"] for each in told["data"] if each["type"] == "data-reset"] == [0]
+
+
+def test_what_is_void_is_gone_in_version_7(shared: Bench, page: Driver) -> None:
+    """A page that says `?ai=7` hears of it as `reset-step`; version 6 would not know the part, and says so aloud."""
+    begun_anew(shared, "restart")
+
+    told = page.play(f"{api(shared)}?ai=7")
+
+    if page.version == 7:
+        assert whole(told, LONG)
+        assert kinds(told) == ["step-start", "text"]
+    else:
+        assert (told["status"], told["error"]["name"]) == ("error", "AI_TypeValidationError")
+
+
+@pytest.mark.parametrize("overlap", [0, 12])
+def test_a_seam_leaves_the_right_text(shared: Bench, page: Driver, overlap: int) -> None:
+    """An answer that was continued reads as one, whatever was said twice at the seam."""
+    begun_anew(shared, "continue", overlap=overlap)
+
+    told = page.play(f"{api(shared)}?ai={page.version}")
+
+    valid = [part for part in told["messages"][-1]["parts"] if "text" in part and not part.get("providerMetadata")]
+    assert (told["status"], "".join(part["text"] for part in valid)) == ("ready", LONG)
+    assert told["messages"][-1]["metadata"]["complete"] is True
+    assert [each["type"] for each in told["data"]][-1] == "data-reset"
+
+
+def test_who_comes_late_never_sees_what_is_void(shared: Bench, page: Driver) -> None:
+    """A page that is loaded anew after the restart is built from what is valid alone, in version 6 too."""
+    begun_anew(shared, "restart")
+
+    told = page.play(api(shared), "reload", after=len(LONG) // 2)
+
+    assert whole(told, LONG)
+    assert kinds(told) == ["step-start", "text"]
