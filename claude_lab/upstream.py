@@ -126,6 +126,7 @@ async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> Asy
     """Yield batches of parsed events, holding the first back until it has content; `usage` is filled once it is final.
 
     `message_start` counts hardly any output: whoever leaves before `message_delta` pays for more than it says.
+    A failure that comes in one read with events is raised behind them; before the first batch, in their place.
     """
     decoder, held, speaking, whole = sse.Decoder(), Batch(), False, False
     heard: dict[str, Any] = {}
@@ -133,12 +134,19 @@ async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> Asy
     patience = Patience(idle_timeout)
     async with aclosing(patience.over(chunks)) as arriving:
         async for chunk in arriving:
-            batch = [parsed(data) for data in decoder.payloads(chunk)]
-            for event in batch:
-                if event["type"] != "content_block_delta":
-                    whole = settle_event(event, heard) or whole
-                    if event["type"] == "message_delta":
-                        usage.update(heard)
+            batch, broken = Batch(), None
+            try:
+                for data in decoder.payloads(chunk):
+                    event = parsed(data)
+                    if event["type"] != "content_block_delta":
+                        whole = settle_event(event, heard) or whole
+                        if event["type"] == "message_delta":
+                            usage.update(heard)
+                    batch.append(event)
+            except (Refused, ValueError) as error:
+                if not speaking:
+                    raise
+                broken = error
             held += batch
             if any(event["type"] != "ping" for event in batch):
                 patience.renew()
@@ -146,6 +154,8 @@ async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> Asy
             if speaking and held:
                 yield held
                 held = []
+            if broken is not None:
+                raise broken
     if not whole:
         raise Truncated("The stream ended without message_stop; what came is not the whole answer.")
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
 import pytest
+from origin import CHUNKED, Origin, chunk, origin
 from pydantic import SecretStr
 
 from claude_lab import faults
 from claude_lab.attempts import Attempts
+from claude_lab.background import portal
 from claude_lab.fake import FakeClaude
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
 from claude_lab.retry import RetryPolicy
+from claude_lab.retrying import Refused
 from claude_lab.scenario import Scenario
 from claude_lab.settings import Settings
 from claude_lab.spending import CeilingReached, Ledger, cost
@@ -118,6 +122,36 @@ def test_after_the_first_piece_nothing_is_retried(fake: FakeClaude) -> None:
 
     assert failure_of(caught.value).kind == "network_error"
     assert len(fake.journal) == 1
+
+
+def test_what_comes_in_one_read_with_a_failure_is_not_lost() -> None:
+    """Text that was received is text: the failure is raised behind it, once the answer has begun."""
+
+    def event(kind: str, **fields: Any) -> bytes:
+        return b"event: %s\ndata: %s\n\n" % (kind.encode(), json.dumps({"type": kind, **fields}).encode())
+
+    def delta(text: str) -> bytes:
+        return event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+
+    async def script(origin: Origin, writer: asyncio.StreamWriter) -> None:
+        begun = event("message_start", message={"usage": {"input_tokens": 1}}) + delta("one ")
+        for data in (begun, delta("two ") + delta("three") + event("error", error={"type": "overloaded_error"})):
+            writer.write((CHUNKED if data is begun else b"") + chunk(data))
+            await writer.drain()
+            await seen.wait()
+
+    async def ask(url: str) -> None:
+        async with make_client(Settings(api_key=SecretStr("x"), base_url=url)) as client:
+            async for batch in events(client, ASK, Attempts(RetryPolicy(max_retries=0))):
+                got.extend(event["delta"]["text"] for event in batch if "delta" in event)
+                portal().loop.call_soon_threadsafe(seen.set)
+
+    got: list[str] = []
+    seen = asyncio.Event()
+    with origin(script) as served, pytest.raises(Refused):
+        asyncio.run(ask(served.url))
+
+    assert got == ["one ", "two ", "three"]
 
 
 def test_pings_do_not_count_as_content(fake: FakeClaude) -> None:
