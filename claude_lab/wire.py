@@ -1,8 +1,8 @@
 """What travels from the kernel to the live view: frames that append, and keyframes that say everything.
 
 A frame says where its text begins, in UTF-16 units, so that the view sees a lost one and asks for a snapshot.
-Whenever the text has doubled a keyframe goes instead: a view that cannot ask (the kernel is busy) is whole again
-soon, for at most twice the bytes. Arrivals are `[ms since the one before, deltas, ...]`.
+Whenever the text has doubled, or begun anew, a keyframe goes instead: a view that cannot ask (the kernel is busy) is
+whole again soon, for at most twice the bytes. Arrivals are `[ms since the one before, deltas, ...]`.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Wire:
     def feed(self, marks: Sequence[Mark]) -> list[dict[str, Any]]:
         """Take the next marks and return the messages to send: one, and one more for each seam in them."""
         messages = [self._frame(batch) for batch in split_at_seams(marks)]
-        if messages and self.tape.units >= self._keyframe:
-            self._keyframe = 2 * self.tape.units
+        anew = any(mark.kind == "reset" and mark.value["keep_chars"] == 0 for mark in marks)
+        if messages and (anew or self.tape.units >= self._keyframe):
+            self._keyframe = max(self._keyframe, 2 * self.tape.units)
             return [self.snapshot()]
         return messages
 
@@ -50,6 +51,8 @@ class Wire:
         frame: dict[str, Any] = {"kind": "frame"}
         if marks[0].kind == "reset":
             self.tape.keep(marks[0].value["keep_chars"])
+            if marks[0].value["keep_chars"] == 0:  # the thinking is void too
+                self.thought.keep(0)
             frame["keep"] = self.tape.units
         frame["from"], frame["thought_from"] = self.tape.units, self.thought.units
         frame["text"] = self.tape.add("".join(mark.value for mark in marks if mark.kind == "delta"))

@@ -16,6 +16,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.raw = b""
+        self.thinking = ""
         self.deltas = 0
         self.end: dict[str, Any] = {}
 
@@ -28,10 +29,11 @@ class Reader:
         """Append, cut back or replace, as the message says."""
         message = json.loads(json.dumps(message))
         if message["kind"] == "all":
-            self.raw, self.deltas = b"", 0
+            self.raw, self.thinking, self.deltas = b"", "", 0
         elif "keep" in message:
             self.raw = self.raw[: 2 * message["keep"]]
         assert message.get("from", len(self.raw) // 2) == len(self.raw) // 2
+        self.thinking += message.get("thinking", "")
         self.raw += message.get("text", "").encode("utf-16-le")
         self.deltas += sum(message.get("ticks", [])[1::2])
 
@@ -58,6 +60,7 @@ def test_what_is_read_is_what_was_written(plan: list[tuple[str, Any]], batch: in
             reader.take(message)
 
     assert reader.text == trace.text
+    assert reader.thinking == trace.thinking
     assert reader.deltas == len(trace.arrivals)
     assert wire.end(trace)["units"] == units(trace.text)
 
