@@ -32,6 +32,7 @@ __all__ = ["Interrupted", "Lab", "Race", "Run", "compare", "race", "watch"]
 
 T = TypeVar("T")
 Upstream = Literal["fake", "anthropic"]
+Json = dict[str, Any]
 _cells: dict[tuple[str, int], tuple[int, weakref.ref[Lab]]] = {}
 
 
@@ -43,7 +44,8 @@ class Lab:
     """A bench: what stands upstream, the server, and the runs made on it. A context manager; re-running replaces it.
 
     `url` is a capability: it has an unguessable part, and any client works on `f"{lab.url}/chat/stream"`.
-    `recovery` says what happens when an answer breaks off: "fail", "restart" or "continue".
+    `recovery` says what happens when an answer breaks off: "fail", "restart" or "continue"; `orphan_grace`, for how
+    many seconds a run goes on that nobody reads, so that a cut reader may come back.
     With `upstream="anthropic"` the key comes from the environment, `max_cost` is a ceiling in dollars that no request
     may pass, and model and price are printed before the first request. Raises ValueError without a key, OSError when
     `port` is taken.
@@ -58,6 +60,7 @@ class Lab:
         recovery: Strategy | None = None,
         model: str | None = None,
         max_cost: float | None = 0.25,
+        orphan_grace: float = 0.0,
         port: int = 0,
         settings: Settings | None = None,
     ) -> None:
@@ -71,6 +74,7 @@ class Lab:
         base = settings or Settings()
         self.policy = policy or RetryPolicy(**base.retry_fields)
         self.recovery = recovery or base.recovery
+        self.orphan_grace = orphan_grace
         self.model = model or base.model
         self.ledger = Ledger(max_cost if upstream == "anthropic" else None)
         self.prefix = f"/{secrets.token_urlsafe(18)}"
@@ -92,8 +96,8 @@ class Lab:
         """Return the server's settings for what stands upstream."""
         # The lab's own runs know its unguessable URL and no token, and ask on the loopback, whatever is deployed.
         hosts = (*LOOPBACK, *base.allowed_hosts)
-        changes: dict[str, Any] = {"model": self.model, "recovery": self.recovery, "orphan_grace": 0.0}
-        changes |= {"token": None, "allowed_hosts": hosts, "redis_url": None}
+        changes: dict[str, Any] = {"model": self.model, "recovery": self.recovery}
+        changes |= {"orphan_grace": self.orphan_grace, "token": None, "allowed_hosts": hosts, "redis_url": None}
         if self.fake is not None:
             return base.model_copy(update={**changes, "base_url": self.fake.url, "api_key": secret("fake")})
         if base.api_key is None or not base.api_key.get_secret_value():
@@ -104,21 +108,41 @@ class Lab:
         print(f"{self.model}: {told} in this lab.")
         return base.model_copy(update=changes)
 
-    def stream(self, prompt: str = "", *, wait: bool = True, view: str | None = None, **options: Any) -> Run:
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        wait: bool = True,
+        view: str | None = None,
+        through: Any = None,
+        system: str | list[Json] | None = None,
+        messages: list[Json] | None = None,
+        model: str | None = None,
+        max_tokens: int | None = None,
+        tools: list[Json] | None = None,
+        tool_choice: Json | None = None,
+        thinking: Json | None = None,
+        stop_sequences: list[str] | None = None,
+        cache: Literal["5m", "1h"] | None = None,
+    ) -> Run:
         """Ask, show the answer as it comes, and return the `Run`.
 
-        `options` are the fields of `conversation.ChatRequest`: `system`, `messages`, `tools`, ... With `wait=False` it
-        goes on by itself: `run.wait()`, `await run`, `run.stop()`. Raises ValueError for what cannot be asked.
+        The fields are those of `conversation.ChatRequest`. `through` is another way to the server, such as a proxy: a
+        URL or anything with a `.url`. With `wait=False` the run goes on by itself: `run.wait()`, `await run`,
+        `run.stop()`. Raises ValueError for what cannot be asked.
         """
-        run = Run(self.url, body_of(prompt, options), view=view)
+        asked: Json = {"system": system, "messages": messages, "model": model, "max_tokens": max_tokens, "tools": tools}
+        asked |= {"tool_choice": tool_choice, "thinking": thinking, "stop_sequences": stop_sequences, "cache": cache}
+        way = self.url if through is None else getattr(through, "url", through)
+        run = Run(way, body_of(prompt, asked), view=view)
         self._check_alive()
         self.runs.append(run)
         run.start()
         return run.wait() if wait else run
 
-    async def astream(self, prompt: str = "", *, view: str | None = None, **options: Any) -> Run:
-        """Do the same in an async cell."""
-        return await self.stream(prompt, wait=False, view=view, **options)
+    async def astream(self, prompt: str = "", **options: Any) -> Run:
+        """Do the same in an async cell; the options are those of `stream`."""
+        return await self.stream(prompt, **{**options, "wait": False})
 
     def _check_alive(self) -> None:
         if not self._served.alive:
@@ -244,6 +268,7 @@ def race(prompt: str, **urls: Any) -> Race:
     addresses = {label: getattr(route, "url", route) for label, route in urls.items()}
     view = StaircaseView(title=prompt).show()
     try:
-        return Race(course.ask_through(addresses, {"message": prompt}, watching=view.watch))
+        traces = course.ask_through(addresses, {"message": prompt}, watching=view.watch)
     finally:
         view.freeze()
+    return Race(traces, shown=view.shown)

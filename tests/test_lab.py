@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import socket
@@ -19,15 +20,19 @@ from pydantic import SecretStr
 
 from claude_lab import FakeClaude, Lab, RetryPolicy, Scenario, faults
 from claude_lab.background import portal
+from claude_lab.conversation import ChatRequest
 from claude_lab.lab import LabError
 from claude_lab.pacing import Pace
+from claude_lab.proxy import Cut, Proxy
 from claude_lab.replies import Voice
+from claude_lab.rule import Rule
 from claude_lab.settings import Settings
 
 CANARY = "sk-ant-canary-4711"
 ANSWER = "One two three four five six seven eight nine ten; naïve 🌊."
 PLAIN = Voice(ANSWER, thinking=False)
 INSTANT = Scenario(voice=PLAIN, pace="instant")
+DIRECT = Rule(buffering=False)
 SLOW = Scenario(voice=Voice(ANSWER * 50, thinking=False), pace=Pace(0.0, 0.05, 0.0, 0.0))
 
 
@@ -105,12 +110,38 @@ def test_options_reach_the_upstream(lab: Lab) -> None:
     follow(lab, INSTANT)
 
     lab.stream("Hello", system="Be brief.", max_tokens=50)
-    for wrong in ({"prompt": ""}, {"prompt": "Hi", "max_tokens": 0}, {"prompt": "Hi", "temprature": 1}):
+    for wrong in ({"prompt": ""}, {"prompt": "Hi", "max_tokens": 0}, {"prompt": "Hi", "model": ""}):
         with pytest.raises(ValueError, match="cannot be asked"):
             lab.stream(**wrong)
+    with pytest.raises(TypeError, match="temprature"):
+        lab.stream("Hi", temprature=1)
 
     (entry,) = fake_of(lab).requests
     assert (entry.body["system"], entry.body["max_tokens"]) == ("Be brief.", 50)
+
+
+def test_every_field_of_a_request_is_a_keyword_of_stream() -> None:
+    """So that the notebook completes them, and none is forgotten."""
+    keywords = set(inspect.signature(Lab.stream).parameters)
+
+    assert set(ChatRequest.model_fields) - {"message"} <= keywords
+
+
+def test_a_cut_reader_comes_back_when_the_lab_waits_for_it() -> None:
+    """Through a hop that breaks each connection the whole answer comes, with a mark for each return; without, a cut."""
+    text = ANSWER * 30
+    calm = Scenario(voice=Voice(text, thinking=False), pace="fast")
+    ends = []
+    for grace in (5.0, 0.0):
+        with Lab(calm, orphan_grace=grace) as bench, Proxy(bench.url, DIRECT, fault=Cut(after_bytes=3000)) as hop:
+            ends.append(bench.stream("Hello", through=hop))
+
+    patient, careless = ends
+    assert (patient.status, patient.text) == ("complete", text)
+    assert len(list(patient.trace.of("resume"))) > 1
+    assert careless.error is not None
+    assert text.startswith(careless.text)
+    assert careless.error["error"] == "truncated"
 
 
 def test_a_detached_run_can_be_waited_for_and_awaited(lab: Lab) -> None:

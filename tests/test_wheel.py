@@ -85,8 +85,7 @@ def test_the_wheel_has_nothing_that_a_run_left_behind(wheel: Path) -> None:
 def test_a_lesson_runs_from_the_wheel(programs: Path, tmp_path: Path) -> None:
     """`claude-lab lessons` writes copies, and one of them runs with the installed package."""
     run(programs / "claude-lab", "lessons", tmp_path / "mine", cwd=tmp_path)
-    lesson = sorted((tmp_path / "mine").glob("*.ipynb"))[0]
-    printed = run(programs / PYTHON, "-c", RUN, lesson, cwd=tmp_path)
+    printed = run(programs / PYTHON, "-c", RUN, tmp_path / "mine" / "01_streaming.ipynb", cwd=tmp_path)
     assert str(programs.parent) in printed
 
 
