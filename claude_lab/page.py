@@ -12,6 +12,7 @@ TYPES = {
     "chat.css": "text/css; charset=utf-8",
     "chat.js": "text/javascript; charset=utf-8",
     "reader.js": "text/javascript; charset=utf-8",
+    "ui.js": "text/javascript; charset=utf-8",
 }
 PATHS = frozenset({"", "/", *(f"/{name}" for name in TYPES)})
 POLICY = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException, Query
@@ -13,52 +12,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from claude_lab import ui, ui_request
-from claude_lab.assets import joined
+from claude_lab.chats import Chats, SharedChats, Turn
 from claude_lab.framed import HEADERS, FrameResponse
-from claude_lab.runs import Entry, Run
+from claude_lab.runs import Entry, LogLost, Run
 from claude_lab.settings import Settings
 
+LATER = {"retry-after": "5"}
 SENTENCE = {"content-type": "text/plain; charset=utf-8"}
-MOST_EARLIER_BYTES = 256 * 1024
 Version = Annotated[int, Query(ge=6)]
-Chat = tuple[str, str]
-"""Who asks, and the id that the page has for its chat."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A chat's last run, the id of the message that it writes, and what stood there before (None: it was too much)."""
-
-    run: str
-    message_id: str
-    earlier: list[ui.Part] | None = field(default_factory=list)
-
-    @classmethod
-    def of(cls, run: str, message: dict[str, Any] | None) -> Turn:
-        """Return the turn of a run that begins a message, or goes on with this one."""
-        if message is None:
-            return cls(run, run)
-        size_bytes = len(json.dumps(message["parts"]))
-        return cls(run, message["id"], message["parts"] if size_bytes <= MOST_EARLIER_BYTES else None)
-
-
-@dataclass(slots=True)
-class Chats:
-    """Which run a chat asked for last, bounded: what was asked longest ago is forgotten first."""
-
-    most: int = 1000
-    turns: dict[Chat, Turn] = field(default_factory=dict)
-
-    def put(self, chat: Chat, turn: Turn) -> None:
-        """Remember a chat's last run."""
-        self.turns.pop(chat, None)
-        self.turns[chat] = turn
-        if len(self.turns) > self.most:
-            del self.turns[next(iter(self.turns))]
-
-    def get(self, chat: Chat) -> Turn | None:
-        """Return a chat's last run, or None."""
-        return self.turns.get(chat)
 
 
 class UIResponse(FrameResponse):
@@ -111,7 +72,8 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
 
     A version of the `ai` package other than 6 is told by `?ai=`, which stays in the URL when it comes back.
     """
-    chats = Chats()
+    database = getattr(relay.runs, "database", None)
+    chats = Chats() if database is None else SharedChats(database)
 
     @app.post("/chat/ui", response_class=Response)
     async def ask(
@@ -122,12 +84,14 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
             wanted = ui_request.read(await body_of(asked))
             request = upstream(**wanted.fields)
             run = await relay.open(asked, x_claude_lab_run, request)
+            turn = Turn.of(run.name, wanted.continues)
+            await chats.put((relay.caller_of(asked), wanted.chat), turn)
         except HTTPException as error:
             return said(error)
         except ValueError as error:
             return PlainTextResponse(sentence(error), 422)
-        turn = Turn.of(run.name, wanted.continues)
-        chats.put((relay.caller_of(asked), wanted.chat), turn)
+        except LogLost as error:
+            return PlainTextResponse(str(error), 503, LATER)
         response = UIResponse(run, relay.settings, turn.message_id, version=ai)  # counted before the producer starts
         relay.begin(run, request)
         return response
@@ -141,33 +105,31 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
         ai: Version = 6,
     ) -> Response:
         """Stream a chat's last run again, from its beginning or from behind `Last-Event-ID`; 204 when there is none."""
-        turn = chats.get((relay.caller_of(asked), chat))
-        if turn is None or x_claude_lab_run not in (None, turn.run):
-            return Response(status_code=204)
-        if turn.earlier is None and not last_event_id:
-            return PlainTextResponse("The message is too long to be built again from its beginning; ask again.", 409)
         try:
+            turn = await chats.get((relay.caller_of(asked), chat))
+            if turn is None or x_claude_lab_run not in (None, turn.run):
+                return Response(status_code=204)
+            if turn.earlier is None and not last_event_id:
+                return PlainTextResponse(
+                    "The message is too long to be built again from its beginning; ask again.", 409
+                )
             run, after = await relay.find(asked, turn.run, last_event_id)
             known = {"after": after, "earlier": turn.earlier or ()}
             return UIResponse(run, relay.settings, turn.message_id, version=ai, **known)
         except HTTPException as error:
             return said(error)
-        except OverflowError as error:
-            return PlainTextResponse(str(error), 503, {"retry-after": "5"})
+        except (OverflowError, LogLost) as error:
+            return PlainTextResponse(str(error), 503, LATER)
 
     @app.delete("/chat/ui/{chat:path}/stream", status_code=204)
     async def stop(chat: str, asked: Request) -> None:
         """Stop a chat's last run, and stop paying for it."""
-        if turn := chats.get((relay.caller_of(asked), chat)):
-            run, _ = await relay.find(asked, turn.run)
-            run.stop()
-
-    @app.get("/chat/ui.js", response_class=Response)
-    @app.get("/chat/reader.js", response_class=Response)
-    async def script(asked: Request) -> Response:
-        """Return the `fetch` that notices and heals cuts, or the reader whose policy it has."""
-        source = joined(asked.url.path.rpartition("/")[2])
-        return Response(source, media_type="text/javascript; charset=utf-8")
+        try:
+            if turn := await chats.get((relay.caller_of(asked), chat)):
+                run, _ = await relay.find(asked, turn.run)
+                run.stop()
+        except LogLost as error:
+            raise HTTPException(503, str(error), LATER) from None
 
 
 def said(error: HTTPException) -> Response:

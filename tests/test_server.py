@@ -433,8 +433,6 @@ ROUTES = [
     ("POST", "/chat/ui"),
     ("GET", "/chat/ui/name-of-some-run-x/stream"),
     ("DELETE", "/chat/ui/name-of-some-run-x/stream"),
-    ("GET", "/chat/ui.js"),
-    ("GET", "/chat/reader.js"),
     ("GET", "/docs"),
     ("GET", "/static-offline-docs/swagger-ui.css"),
     ("GET", "/openapi.json"),

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from conftest import need
+from pydantic import SecretStr
+from redis_server import redis_server
 from test_server import ANSWER, INSTANT, PLAIN, PREFIX, Bench, bench, soon
 
 from claude_lab import faults
@@ -35,7 +37,7 @@ class Driver:
 
     def __init__(self, node: str, version: int, url: str) -> None:
         self.version = version
-        command = [node, str(HERE / "use_chat.mjs"), str(version), f"{url}/chat"]
+        command = [node, str(HERE / "use_chat.mjs"), str(version), url]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, "NODE_ENV": "production"}
@@ -518,3 +520,23 @@ def test_who_comes_late_never_sees_what_is_void(shared: Bench, page: Driver) -> 
 
     assert whole(told, LONG)
     assert kinds(told) == ["step-start", "text"]
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    """A real Redis of the module's own."""
+    with redis_server() as url:
+        yield url
+
+
+@pytest.mark.parametrize("fetched_whole", [False, True])
+def test_a_page_may_come_back_to_another_worker(redis: str, page: Driver, fetched_whole: bool) -> None:
+    """The workers share their chats as they share their runs: the answer is whole, and was asked for once."""
+    with bench(redis_url=SecretStr(redis)) as one, bench(redis_url=SecretStr(redis)) as other:
+        for each in (one, other):
+            each.follow(SLOW, orphan_grace=5.0)
+
+        told = page.play(api(one), "reload", after=30, back=api(other), whole=fetched_whole)
+
+        assert whole(told, LONG)
+        assert [len(one.fake.journal), len(other.fake.journal)] == [1, 0]

@@ -100,14 +100,15 @@ const plays = {
     return page;
   },
 
-  // Asks, and reloads the page once so many characters are shown: the new one knows the question and resumes.
+  // Asks, and reloads the page once so many characters are shown: the new one knows the question and resumes,
+  // at another server when `back` names one.
   async reload(page, job) {
     page.chat.sendMessage({ text: job.texts[0] });
     await until(() => textOf(page.chat).length >= job.after);
     const kept = job.keep ? structuredClone(page.chat.messages) : page.chat.messages.slice(0, 1);
     page.root.unmount();
     await page.chat.stop();
-    const next = new Page(job, kept, true);
+    const next = new Page({ ...job, api: job.back ?? job.api }, kept, true);
     await next.settled(1);
     return next;
   },
