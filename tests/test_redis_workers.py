@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from workers import ANSWER, Cluster, Worker, cluster
 
-DEATHS = [("restart", 3), ("restart", 50), ("continue", 40)]
+DEATHS = [("restart", 3), ("continue", 40)]
 """Which strategy the other worker follows, and after how many frames the first one dies."""
 
 

@@ -136,7 +136,7 @@ class Cluster:
         return made
 
     def kill_and_resume(self, producing: Worker, other: Worker, *, after: int) -> tuple[Answer, float]:
-        """Ask one worker, kill it after so many frames, read on at the other; the answer, and what the takeover took."""
+        """Kill a worker after so many frames, read on at the other; the answer, and the seconds to its next frame."""
         answer, killed, taken = Answer(), 0.0, 0.0
         for number, _ in enumerate(answer.ask(self.http, producing), 1):
             if number == after:
