@@ -57,7 +57,15 @@ def test_lists_come_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_retries": -1}, {"base_delay": -0.1}, {"heartbeat": 0}, {"jitter": "some"}, {"retry_unit": "tries"}]
+    "wrong",
+    [
+        {"max_retries": -1},
+        {"base_delay": -0.1},
+        {"heartbeat": 0},
+        {"jitter": "some"},
+        {"retry_unit": "tries"},
+        {"recovery": "x"},
+    ],
 )
 def test_what_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     """A count below 0, a heartbeat of 0 and unknown words raise, naming the field."""
