@@ -98,6 +98,9 @@ def points(trace: Trace) -> Iterator[Point]:
         yield Point("first", trace.ttft, f"first token at {trace.ttft:.2f} s")
     for mark in trace.of("reset"):
         yield Point("reset", mark.at, f"resumed at {mark.at:.2f} s ({mark.value.get('reason', 'restart')})")
+    for mark in trace.of("resume"):
+        lost = f"connection lost at {mark.at:.2f} s ({mark.value['error']})"
+        yield Point("reset", mark.at, f"{lost}, asked for the rest {mark.value['wait']:.2f} s later")
     yield Point(ending(trace), trace.duration, f"{ending(trace)} at {trace.duration:.2f} s")
 
 

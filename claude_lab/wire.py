@@ -22,6 +22,7 @@ TOLD = {
     "attempt": (),
     "retry": ("error", "attempt", "wait"),
     "reset": ("reason",),
+    "resume": ("error", "attempt", "wait"),
     "error": ("error", "message", "retry_after"),
     "done": ("stop_reason",),
 }

@@ -92,3 +92,16 @@ def test_the_axis_is_round_and_short(duration: float) -> None:
     assert labels[0] == 0
     assert len(labels) <= 7
     assert labels[-1] <= duration + 1e-9
+
+
+def test_a_connection_that_was_lost_is_flagged_where_it_was() -> None:
+    """A resume stands on the strip like a seam, and says what happened and how long was waited."""
+    trace = Trace()
+    trace.add("delta", "a", at=1.0)
+    trace.add("resume", {"error": "truncated", "attempt": 1, "wait": 0.4, "after": "1-2"}, at=2.0)
+    trace.add("done", {"stop_reason": "end_turn"}, at=3.0)
+
+    (point,) = [point for point in strip.points(trace) if point.kind == "reset"]
+
+    assert (point.at, point.label) == (2.0, "connection lost at 2.00 s (truncated), asked for the rest 0.40 s later")
+    assert point.label in strip.described(trace)

@@ -110,7 +110,7 @@ class Strip {
     const first = this.store.ticks[0];
     if (first) shape("path", { d: `M${this.x(first[0])} 18l-4-7h8z`, fill: color("first") }, parent);
     for (const [ms, kind] of this.store.marks) {
-      if (kind === "reset") shape("path", { d: `M${this.x(ms)} 10l4 5l-4 5l-4-5z`, fill: color("reset") }, parent);
+      if (kind === "reset" || kind === "resume") shape("path", { d: `M${this.x(ms)} 10l4 5l-4 5l-4-5z`, fill: color("reset") }, parent);
       if (kind === "error") shape("path", { d: `M${this.x(ms) - 1} 11h2v27h-2z`, fill: color("error") }, parent);
     }
   }
