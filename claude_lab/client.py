@@ -44,12 +44,11 @@ class Answer:
         self.body = dict(body)
         self.reading = reading
         self.stop_asked = False
-        self.headers = {} if token is None else {"authorization": f"Bearer {token}"}
         self.read_timeout = timeout
         self._options: dict[str, Any] = {
             "timeout": httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
             "trust_env": False,
-            "headers": self.headers,
+            "headers": {} if token is None else {"authorization": f"Bearer {token}"},
         }
         stopping = reading.stopping
         reading.stopping = lambda: self.stop_asked or stopping()

@@ -13,11 +13,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """The upstream has begun; `usage` holds what is known before the first token: input and cache."""
+    """The upstream has begun; `usage` holds what is known before the first token: input and cache.
+
+    `cached` tells whether part of the prompt was read from the cache.
+    """
 
     run: str | None = None
     model: str | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
+    cached: bool = False
     id: str | None = None
 
 
@@ -95,13 +99,17 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Error:
-    """The answer ended otherwise: `error` is its kind, `message` a sentence, `retry_after` in seconds."""
+    """The answer ended otherwise: `error` is its kind, `message` a sentence, `retry_after` in seconds.
+
+    `recovery` says why an answer that broke off upstream was left as it is.
+    """
 
     error: str
     message: str = ""
     retryable: bool = False
     retry_after: float | None = None
     request_id: str | None = None
+    recovery: str | None = None
     id: str | None = None
 
 
