@@ -192,6 +192,8 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if chosen.redis_url is not None:  # whoever may have to take over in mid-answer has no second to spare
+            await asyncio.to_thread(load_upstream)
         yield
         await relay.close()
 
