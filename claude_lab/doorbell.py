@@ -14,6 +14,8 @@ from typing import Any
 
 from claude_lab import background
 
+READY_WITHIN = 2.0
+MISSING = "The live view did not come up within {:g} s (does this front end have anywidget?), so this is plain HTML."
 WORDS = frozenset({"ready", "stop", "snapshot"})
 
 _lock = threading.Lock()
@@ -61,6 +63,17 @@ def unhang(url: str) -> None:
     """Take a bell down; twice is fine."""
     with _lock:
         _bells.pop(url.rsplit("/", 1)[-1], None)
+
+
+def expect(ready: Callable[[], bool], instead: Callable[[str], None], *, within: float | None = None) -> None:
+    """Call `instead` with the reason, on the portal's thread, when nothing is `ready` in time (`READY_WITHIN`)."""
+    loop, wait = background.portal().loop, READY_WITHIN if within is None else within
+
+    def look() -> None:
+        if not ready():
+            instead(MISSING.format(wait))
+
+    loop.call_soon_threadsafe(loop.call_later, wait, look)
 
 
 def bells() -> int:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAIR = ("#0072b2", "#d1500a", "#117733", "#a04e86", "#8a6d00", "#555a63")
+PAIR_DARK = ("#56b4e9", "#ff9d6b", "#5fc27e", "#e09bc8", "#d9b84a", "#b9bec8")
+REFERENCE = "sent"
+SENT = ("#6b7280", "#9aa1ab")
+"""What was sent is gray, on a light and on a dark page: the reference for the routes."""
 
 
 def new_figure(rows: int, *, height: float, ratios: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
@@ -50,7 +54,8 @@ def timeline(trace: Trace, *, title: str = "") -> Figure:
         axes.annotate(
             f"first token {trace.ttft:.2f} s", (trace.ttft, 0.76), (6, -3), textcoords="offset points", size=8
         )
-    axes.set(ylim=(0, 1), yticks=[], xlim=(0, max(trace.duration, 1e-3) * 1.01), xlabel="seconds", title=title)
+    axes.set(ylim=(0, 1), yticks=[], xlim=(0, max(trace.duration, 1e-3) * 1.01), xlabel="seconds")
+    axes.set_title(title, parse_math=False)
     axes.spines["left"].set_visible(False)
     return figure
 
@@ -66,14 +71,14 @@ def staircase(traces: Mapping[str, Trace], *, title: str = "", together: bool = 
     figure, grid = new_figure(rows, height=3.2 if together else 0.5 + 1.35 * rows)
     end = max(trace.duration for trace in traces.values())
     for row, (label, trace) in enumerate(traces.items()):
-        color = PAIR[row % len(PAIR)]
+        color = SENT[0] if label == REFERENCE else PAIR[row % len(PAIR)]
         axes = grid[0 if together else row]
         draw_stairs(axes, trace, color=color, end=end)
         name_stairs(axes, trace, label=label, color=color, place=(end, row) if together else None)
     grid[-1].set_xlabel("seconds")
     grid[-1].set_xlim(0, end * (1.18 if together else 1.01))
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
     return figure
 
 
@@ -90,12 +95,14 @@ def name_stairs(axes: Axes, trace: Trace, *, label: str, color: str, place: tupl
     """Write the label: above the frame, or, when frames are shared, at the staircase's end, in the row of `place`."""
     first = "no token" if trace.ttft is None else f"first token {trace.ttft:.2f} s"
     if place is None:
-        axes.set_title(f"{label}: {first}", loc="left", size=9, color=color)
+        axes.set_title(f"{label}: {first}", loc="left", size=9, color=color, parse_math=False)
         return
     end, row = place
     below = -3 - 13 * row  # staircases of one answer end at one height
     at = end, len(trace.text)
-    axes.annotate(label, at, (4, below), textcoords="offset points", color=color, annotation_clip=False)
+    axes.annotate(
+        label, at, (4, below), textcoords="offset points", color=color, annotation_clip=False, parse_math=False
+    )
 
 
 def stairs(trace: Trace) -> tuple[list[float], list[int]]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 import threading
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
 from claude_lab import clock, doorbell, plots
+from claude_lab.arrivals import colors, html, still, table
 from claude_lab.assets import joined
 from claude_lab.background import portal
 from claude_lab.faces import VIEW_MIME, open_display, update_display
@@ -20,27 +20,35 @@ from claude_lab.trace import Mark, Trace
 from claude_lab.widgets import mode
 
 INTERVALS = {"live": 0.033, "html": 0.4}
-HEADINGS = ("route", "first token", "bursts")
 WAITING = "The race is running; its picture comes here when it has ended."
+LINGER = 30.0
+"""Seconds that the finished model waits for a page that was loaded again while its cell was busy."""
 
 
 class Race(dict[str, Trace]):
-    """Traces by label, which show themselves as staircases of arrivals, one above the other."""
+    """Traces by label: a table, and, unless a view has already `shown` them, the staircases of arrivals."""
+
+    def __init__(self, traces: Mapping[str, Trace], *, shown: bool = False) -> None:
+        super().__init__(traces)
+        self.shown = shown
 
     @property
     def figure(self) -> Any:
-        """The picture."""
+        """The picture, by matplotlib."""
         return plots.staircase(self)
 
-    def _repr_html_(self) -> str:
-        return plots.markup(self.figure)
+    def __repr__(self) -> str:
+        return table(self)
+
+    def _repr_html_(self) -> str | None:
+        return None if self.shown else html(self)
 
 
 class StaircaseView:
     """Shows the traces it is given to watch, until `freeze()` puts a picture and a table in its place.
 
     `view` is "live", "html", "text" or "off"; by default what `CLAUDE_LAB_VIEW` says, else what fits where it runs.
-    A front end that fails does not break a run: `failure` keeps why.
+    A front end that fails does not break a run: `failure` keeps why. One that stays silent gets plain HTML.
     """
 
     def __init__(self, *, title: str = "", view: str | None = None) -> None:
@@ -48,6 +56,8 @@ class StaircaseView:
         self.traces: dict[str, Trace] = {}
         self.frozen = False
         self.failure: Exception | None = None
+        self.note = ""
+        self.pages: set[str] = set()
         self._kind = view or mode()
         self._points: dict[str, list[tuple[float, int]]] = {}
         self._sent: dict[str, int] = {}
@@ -56,6 +66,11 @@ class StaircaseView:
         self._display = ""
         self._bell = ""
         self._model: Any = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether a picture stands in the notebook."""
+        return bool(self._display) and self.failure is None
 
     def show(self) -> StaircaseView:
         """Show the view here."""
@@ -68,11 +83,28 @@ class StaircaseView:
         bundle: dict[str, Any] = {"text/plain": WAITING}
         if self._kind == "live":
             self._bell = doorbell.hang(self._hear)
-            self._model = model_class()(title=self.title, bell=self._bell)
+            self._model = model_class()(self._read, title=self.title, bell=self._bell)
+            self._model.on_msg(lambda _, content, buffers: self._hear(content.get("word", ""), content.get("page", "")))
             bundle[VIEW_MIME] = {"version_major": 2, "version_minor": 0, "model_id": self._model.model_id}
+            doorbell.expect(lambda: self.frozen or bool(self.pages), self._turn_plain)
         else:
             bundle["text/html"] = escape(WAITING)
         self._display = open_display(bundle)
+
+    def _turn_plain(self, reason: str) -> None:
+        """Go on as plain HTML."""
+        with self._lock:
+            if self.frozen:
+                return
+            self.note, self._kind = reason, "html"
+            self._drop_model()
+            self._safely(self._draw)
+
+    def _drop_model(self) -> None:
+        doorbell.unhang(self._bell)
+        model, self._model = self._model, None
+        if model is not None:
+            model.close()
 
     def watch(self, label: str, trace: Trace) -> None:
         """Show this trace too, from now on."""
@@ -112,21 +144,34 @@ class StaircaseView:
             self._model.send(self._message(self._sent))
             self._sent = {label: len(points) for label, points in self._points.items()}
         else:
-            update_display(self._display, {"text/html": table_html(self.traces), "text/plain": table(self.traces)})
+            drawn = html(self.traces, title=self.title, note=self.note)
+            update_display(self._display, {"text/html": drawn, "text/plain": table(self.traces)})
 
     def _message(self, sent: Mapping[str, int]) -> dict[str, Any]:
         """Return the points after the first so many of each staircase, and the seconds since the race began."""
         now = max((clock.now() - trace.started for trace in self.traces.values()), default=0.0)
         rows = [
-            {"label": label, "from": sent.get(label, 0), "points": points[sent.get(label, 0) :]}
-            for label, points in self._points.items()
+            {
+                "label": label,
+                "color": "light-dark({},{})".format(*colors(label, index)),
+                "from": sent.get(label, 0),
+                "points": points[sent.get(label, 0) :],
+            }
+            for index, (label, points) in enumerate(self._points.items())
         ]
-        return {"now": now, "rows": rows}
+        return {"now": now, "rows": rows, "over": self.frozen}
 
-    def _hear(self, word: str) -> None:
-        """Send everything to a view that has just come up."""
+    def _read(self) -> dict[str, Any]:
+        """Return everything so far: what a page that is loaded again begins with."""
         with self._lock:
-            if word == "snapshot" and not self.frozen:
+            return self._message({})
+
+    def _hear(self, word: str, page: str = "") -> None:
+        """Hear a view: by the bell on the portal's thread, or by comm on one of the kernel's."""
+        with self._lock:
+            if word == "ready":
+                self.pages.add(page)
+            elif word == "snapshot" and self._model is not None:
                 self._safely(lambda: self._model.send(self._message({})))
 
     def freeze(self) -> None:
@@ -136,15 +181,15 @@ class StaircaseView:
                 return
             self.frozen = True
             self._safely(self._finish)
-            doorbell.unhang(self._bell)
 
     def _finish(self) -> None:
         if self._kind == "text":
             print(table(self.traces))
         if self._display:
-            update_display(self._display, still(self.traces, title=self.title))
+            update_display(self._display, still(self.traces, title=self.title, note=self.note))
         if self._model is not None:
-            self._model.close()
+            self._model.send(self._message({}))
+            doorbell.expect(lambda: len(self.pages - {""}) > 1, lambda _: self._drop_model(), within=LINGER)
 
     def _safely(self, work: Callable[[], None]) -> None:
         try:
@@ -160,44 +205,16 @@ def model_class() -> Any:
     import traitlets
 
     class StairsModel(anywidget.AnyWidget):
-        """What the browser knows before the first message."""
+        """What the browser knows before the first message; `snapshot` is read when a page asks for the state."""
 
         _esm = joined("dom.js", "store.js", "stairs.js")
         _css = joined("stream.css")
         title = traitlets.Unicode().tag(sync=True)
         bell = traitlets.Unicode().tag(sync=True)
+        snapshot = traitlets.Any(None).tag(sync=True, to_json=lambda value, model: model.read())
+
+        def __init__(self, read: Callable[[], dict[str, Any]], **traits: Any) -> None:
+            self.read = read
+            super().__init__(**traits)
 
     return StairsModel
-
-
-def rows(traces: Mapping[str, Trace]) -> list[tuple[str, str, str]]:
-    """Return label, first token and number of bursts for each trace, as text."""
-    firsts = {label: "none" if trace.ttft is None else f"{trace.ttft:.2f} s" for label, trace in traces.items()}
-    return [(label, firsts[label], str(len(trace.bursts()))) for label, trace in traces.items()]
-
-
-def table(traces: Mapping[str, Trace]) -> str:
-    """Return the race as a table of plain text."""
-    lines = [HEADINGS, *rows(traces)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    )
-
-
-def table_html(traces: Mapping[str, Trace]) -> str:
-    """Return the race as an HTML table."""
-    head = "".join(f"<th>{name}</th>" for name in HEADINGS)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(traces))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def still(traces: Mapping[str, Trace], *, title: str = "") -> dict[str, str]:
-    """Return the finished race as HTML and text; the drawing is an image, which a notebook of a stranger keeps."""
-    picture = ""
-    if any(trace.duration for trace in traces.values()):
-        source = b64encode(plots.markup(plots.staircase(traces)).encode()).decode()
-        picture = f'<img alt="{escape(table(traces))}" src="data:image/svg+xml;base64,{source}" style="max-width:100%">'
-    html = f"<div><strong>{escape(title)}</strong>{picture}{table_html(traces)}</div>"
-    return {"text/html": html, "text/plain": table(traces)}

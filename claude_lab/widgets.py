@@ -6,7 +6,6 @@ runs: `live` (a widget), `html` (plain HTML, drawn again), `text` (printed) or `
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import threading
@@ -20,8 +19,6 @@ from claude_lab.trace import Mark, Trace
 
 MODES = ("live", "html", "text", "off")
 FINAL = frozenset({"done", "error"})
-READY_WITHIN = 2.0
-MISSING = "The live view did not come up within {} s (does this front end have anywidget?), so this is plain HTML."
 
 
 def in_kernel() -> bool:
@@ -158,8 +155,8 @@ class TokenStream:
             self._draw()
             if first and self.frozen:
                 self._safely(self._face.finish)
-        if first and self._face.interval is not None and not self.frozen:
-            self._watch_for_front_end()
+        if first and not self._up:
+            doorbell.expect(lambda: self._up, self._turn_plain)
         return self
 
     def freeze(self) -> None:
@@ -178,19 +175,17 @@ class TokenStream:
         if word == "stop" and self.on_stop is not None and not self.frozen:
             self.on_stop()
 
-    def _watch_for_front_end(self) -> None:
-        if isinstance(self._face, HtmlFace):
-            return
-        loop = portal().loop
-        loop.call_soon_threadsafe(functools.partial(loop.call_later, READY_WITHIN, self._check_front_end))
+    @property
+    def _up(self) -> bool:
+        """Whether a view in some browser has come up, or none is wanted any more; only the live face has to say."""
+        return self.frozen or getattr(self._face, "ready", True)
 
-    def _check_front_end(self) -> None:
-        """Change to plain HTML if no view in the browser came up."""
+    def _turn_plain(self, reason: str) -> None:
+        """Change to plain HTML: no view in the browser came up."""
         with self._lock:
-            ready = getattr(self._face, "ready", True)
-            if ready or self.frozen:
+            if self._up:
                 return
-            plain = self._html_face(MISSING.format(READY_WITHIN))
+            plain = self._html_face(reason)
             plain.displays = self._face.give_up()  # type: ignore[attr-defined]  # only the live face is ever not ready
             self._face = plain
             self._pending = []

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from base64 import b64decode
+import threading
 from typing import Any
 
 import pytest
 
-from claude_lab import faces, plots
+from claude_lab import doorbell, faces, plots
+from claude_lab.arrivals import still, table
 from claude_lab.lab import Lab, race
-from claude_lab.stairs import StaircaseView, still, table
+from claude_lab.stairs import Race, StaircaseView
 from claude_lab.trace import Mark, Trace
 
 SENT = Trace(0.0, [Mark(0.1, "delta", "abc"), Mark(0.2, "delta", "de"), Mark(0.3, "done", {})])
@@ -25,24 +26,6 @@ def test_marks_become_points() -> None:
     assert view.points("a") == list(zip(*plots.stairs(trace), strict=True))
 
 
-def test_the_still_has_a_picture_and_a_table() -> None:
-    """The drawing is an image in a data URL, and no inline svg is left for a sanitizer to take out."""
-    bundle = still({"sent": SENT, "seen": Trace()})
-    source = bundle["text/html"].partition("base64,")[2].partition('"')[0]
-
-    assert "<svg" in b64decode(source).decode()
-    assert "<svg" not in bundle["text/html"]
-    assert bundle["text/plain"].splitlines()[1:] == ["sent        0.10 s       2", "seen          none       0"]
-
-
-def test_labels_are_escaped() -> None:
-    """A label with markup in it stays text, in the table and in the picture's description."""
-    html = still({'<b onclick="x">': SENT})["text/html"]
-
-    assert "<b" not in html
-    assert "&lt;b onclick=&quot;x&quot;&gt;" in html
-
-
 @pytest.mark.parametrize("kind", ["live", "html"])
 def test_frozen_under_the_same_display_id(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The still replaces the display that was opened, once, and holds no widget."""
@@ -58,6 +41,48 @@ def test_frozen_under_the_same_display_id(kind: str, monkeypatch: pytest.MonkeyP
     assert len({name for _, name, _ in sent}) == 1
     assert [update for *_, update in sent] == [False, True]
     assert sent[-1][0] == still({"sent": SENT})
+
+
+def test_a_silent_front_end_gets_plain_html(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word from the browser the picture is plain HTML before the end, says why, and no bell hangs."""
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(faces, "publish", lambda bundle, name, *, update: sent.append(bundle))
+    monkeypatch.setattr(doorbell, "READY_WITHIN", 0.01)
+    before = doorbell.bells()
+    view, plain = StaircaseView(view="live"), threading.Event()
+    turn = view._turn_plain
+    view._turn_plain = lambda reason: (turn(reason), plain.set())  # type: ignore[method-assign]
+    view.show().watch("sent", SENT)
+
+    assert plain.wait(5)
+    assert view.failure is None
+    assert "so this is plain HTML" in sent[-1]["text/html"]
+    assert doorbell.bells() == before
+    view.freeze()
+    assert "so this is plain HTML" in sent[-1]["text/html"]
+
+
+def test_a_front_end_that_rang_keeps_its_widget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view that said it is ready is not taken away, and a page that is loaded again reads everything."""
+    monkeypatch.setattr(faces, "publish", lambda bundle, name, *, update: None)
+    view = StaircaseView(view="live").show()
+    view.watch("sent", Trace())
+    view._hear("ready", "page")
+    for mark in SENT.marks:
+        view.traces["sent"].add(mark.kind, mark.value, at=mark.at)
+
+    view.freeze()
+
+    assert [row["points"] for row in view._read()["rows"]] == [[(0.1, 3), (0.2, 5)]]
+    assert view._read()["over"]
+    view._drop_model()
+
+
+def test_what_was_shown_is_not_drawn_again() -> None:
+    """A race whose view stands above is a short table as a cell's result; one that nobody saw is drawn."""
+    assert Race({"sent": SENT}, shown=True)._repr_html_() is None
+    assert "<img" in (Race({"sent": SENT})._repr_html_() or "")
+    assert repr(Race({"sent": SENT})) == table({"sent": SENT})
 
 
 def test_a_race_in_plain_python_prints_a_table(

@@ -2,7 +2,6 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDE, HIGH] = [640, 56];
-const COLORS = ["#0072b2", "#d1500a", "#117733", "#a04e86", "#8a6d00", "#555a63"]; // those of the still
 
 function shape(tag, attributes, parent) {
   const made = document.createElementNS(SVG, tag);
@@ -13,9 +12,9 @@ function shape(tag, attributes, parent) {
 
 // The path of a staircase: flat from each point to the next one's time, then up.
 export function stairPath(points, end, most) {
-  const x = (at) => ((at / end) * WIDE).toFixed(1);
   const y = (height) => (HIGH - 2 - (height / most) * (HIGH - 6)).toFixed(1);
-  return `M0 ${y(0)}${points.map(([at, height]) => `H${x(at)}V${y(height)}`).join("")}H${WIDE}`;
+  const heights = new Map(points.map(([at, height]) => [Math.round((at / end) * WIDE), height])); // a pixel's last
+  return `M0 ${y(0)}${[...heights].map(([x, height]) => `H${x}V${y(height)}`).join("")}H${WIDE}`;
 }
 
 class Stairs {
@@ -24,14 +23,19 @@ class Stairs {
     this.rows = [];
     this.began = null;
     this.root = element("div", "claude-lab cl-stairs", { role: "group", "aria-label": model.get("title") || "Race" }, el);
-    element("div", "cl-title", {}, this.root).textContent = model.get("title");
-    this.axis = element("div", "cl-readout", {}, this.root);
+    element("div", "cl-title", {}, element("div", "cl-head", {}, this.root)).textContent = model.get("title");
+    this.axis = element("div", "cl-axis", { style: `max-width:${WIDE}px` }, this.root);
+    element("span", "", {}, this.axis).textContent = "0 s";
+    this.end = element("span", "", {}, this.axis);
+    const known = model.get("snapshot"); // of a page that is loaded again
+    if (known?.rows.length) this.take(known);
   }
 
-  take({ now, rows }) {
+  take({ now, rows, over }) {
     this.began = performance.now() / 1000 - now;
+    this.over = over;
     rows.forEach((row, index) => {
-      const known = (this.rows[index] ??= this.add(row.label, index));
+      const known = (this.rows[index] ??= this.add(row));
       if (row.from > known.points.length) this.lost();
       else known.points.splice(row.from, Infinity, ...row.points);
     });
@@ -41,17 +45,22 @@ class Stairs {
   lost() { // frames went by before this view stood
     if (performance.now() - (this.asked ?? -Infinity) < 500) return;
     this.asked = performance.now();
-    post(`${this.model.get("bell")}/snapshot`);
+    this.tell("snapshot");
   }
 
-  add(label, index) {
-    const color = label === "sent" ? "var(--cl-soft)" : COLORS[index % COLORS.length];
+  tell(word) {
+    this.model.send({ word, page });
+    post(`${this.model.get("bell")}/${word}`);
+  }
+
+  add({ label, color }) {
     const name = element("div", "cl-status", {});
     const svg = document.createElementNS(SVG, "svg");
     for (const [key, value] of Object.entries({ viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": label })) svg.setAttribute(key, value);
     svg.style.cssText = `display:block;width:100%;max-width:${WIDE}px;border-bottom:1px solid var(--cl-line)`;
     this.axis.before(name, svg);
-    return { label, name, svg, points: [], path: shape("path", { fill: "none", stroke: color, "stroke-width": 1.6 }, svg) };
+    const path = shape("path", { fill: "none", "stroke-width": 1.6, style: `stroke:${color}` }, svg);
+    return { label, name, points: [], path };
   }
 
   schedule() {
@@ -63,13 +72,14 @@ class Stairs {
 
   paint() {
     if (this.began === null) return;
-    const end = Math.max(performance.now() / 1000 - this.began, 0.001, ...this.rows.map((row) => row.points.at(-1)?.[0] ?? 0));
+    const now = this.over ? 0 : performance.now() / 1000 - this.began;
+    const end = Math.max(now, 0.001, ...this.rows.map((row) => row.points.at(-1)?.[0] ?? 0));
     const most = Math.max(1, ...this.rows.map((row) => row.points.at(-1)?.[1] ?? 0));
     for (const { label, name, path, points } of this.rows) {
       path.setAttribute("d", stairPath(points, end, most));
       name.textContent = `${label}: ${points.length ? `first token ${points[0][0].toFixed(2)} s` : "no token yet"}`;
     }
-    this.axis.textContent = `${end.toFixed(1)} s`;
+    this.end.textContent = `${end.toFixed(1)} s`;
   }
 }
 
@@ -78,7 +88,8 @@ export default {
     const view = new Stairs(model, el);
     const hear = (message) => view.take(message);
     model.on("msg:custom", hear);
-    const timer = setInterval(() => view.schedule(), 100); // flat is news too
+    const timer = setInterval(() => view.over || view.schedule(), 100); // flat is news too
+    view.tell("ready");
     view.lost();
     return () => {
       clearInterval(timer);

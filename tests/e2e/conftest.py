@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from e2e.bare_server import environment_without
 from e2e.jupyterlab_page import Jupyter, Page, browser
 
 ALWAYS = {"test_text_grows_and_stop_stops"}
@@ -44,6 +45,14 @@ def lab(home: Path) -> Iterator[Jupyter]:
     if not Path("/usr/bin/chromium").exists():
         missing("chromium is not installed; apt-get install chromium")
     with Jupyter(home / "lab", PYTHONPATH=f"{HERE}{os.pathsep}{HERE.parents[1]}") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bare(home: Path) -> Iterator[Jupyter]:
+    """A JupyterLab whose own environment has no anywidget; its kernel's has."""
+    python = environment_without("anywidget", home / "bare-environment")
+    with Jupyter(home / "bare", python=python, PYTHONPATH=f"{HERE}{os.pathsep}{HERE.parents[1]}") as server:
         yield server
 
 

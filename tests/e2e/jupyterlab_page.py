@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -80,6 +81,7 @@ class Jupyter:
             start_new_session=True,
         )
         self.url = self._wait_for_url()
+        self._wait_until_it_listens()
         return self
 
     def _wait_for_url(self) -> str:
@@ -92,6 +94,15 @@ class Jupyter:
                 self._drain.start()
                 return found[0]
         raise RuntimeError("JupyterLab did not start:\n" + "".join(log))
+
+    def _wait_until_it_listens(self) -> None:
+        """It says its address a moment before it listens."""
+        port = int(self.url.rpartition(":")[2])
+        for _ in range(200):
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"JupyterLab does not listen at {self.url}.")
 
     def __exit__(self, *error: object) -> None:
         """Stop the server and the kernels it started: they are one process group."""

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from claude_lab.background import portal
+from claude_lab.stairs import StaircaseView
 from claude_lab.trace import Trace
 from claude_lab.widgets import TokenStream
 
@@ -66,6 +67,37 @@ class Stream:
         """Show the view, and await the end."""
         self.start()
         await asyncio.wrap_future(self.task)
+        return self
+
+
+class Staircases:
+    """A race without a network: what is sent, one route that follows and one that waits for a full buffer."""
+
+    def __init__(self, deltas: int = 300, gap: float = 0.01) -> None:
+        self.view = StaircaseView(title="Who is first?")
+        self.traces = {label: Trace() for label in ("sent", "unbuffered", "buffered at $1 a GB")}
+        self.deltas, self.gap = deltas, gap
+
+    async def play(self) -> None:
+        """Feed every trace, and freeze."""
+        for i in range(self.deltas):
+            await asyncio.sleep(self.gap)
+            for trace, group in zip(self.traces.values(), (1, 1, 50), strict=True):
+                for _ in range(group if i % group == group - 1 else 0):
+                    trace.add("delta", f"w{i:05d} ")
+        self.view.freeze()
+
+    def start(self) -> Staircases:
+        """Show the view and start; the cell may end."""
+        self.view.show()
+        for label, trace in self.traces.items():
+            self.view.watch(label, trace)
+        self.task = portal().submit(self.play())
+        return self
+
+    def run(self) -> Staircases:
+        """Block the cell until the end."""
+        self.start().task.result(60)
         return self
 
 

@@ -2,28 +2,95 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import pytest
+
+from e2e.jupyterlab_page import Jupyter, Page
+
+Open = Callable[..., Page]
 RACE = """
 from claude_lab import Lab
 from claude_lab.lab import race
 lab = Lab()
-traces = race("Why is the sky blue?", direct=lab, again=lab)
+race("Why is the sky blue?", direct=lab, again=lab)
 """
+SETUP = "from streams import Staircases"
+LIVE, STILL = ".cl-stairs:not(.cl-still)", ".cl-stairs.cl-still"
+GROWN = f"""count => [...document.querySelectorAll('{LIVE} path')].filter(
+    path => (path.getAttribute('d') ?? '').split('V').length > 5).length === count"""
 
 
-def test_a_race_is_seen_while_it_runs(open_notebook: Callable[..., Any], screenshots: Path) -> None:
-    """Both staircases grow in the page; afterwards an image and a table stand there and the widget is gone."""
+def test_a_race_is_seen_while_it_runs(open_notebook: Open, screenshots: Path) -> None:
+    """Both staircases grow in the page; then one still and a short table stand there, and the widget is gone."""
     page = open_notebook(RACE)
     page.start(0)
-    paths = "[...document.querySelectorAll('.cl-stairs path')]"
-    page.page.wait_for_function(
-        f"() => {paths}.filter(p => (p.getAttribute('d') ?? '').split('V').length > 5).length === 2"
-    )
-    page.page.locator(".cl-stairs").screenshot(path=screenshots / "stairs-live.png")
+    page.page.wait_for_function(GROWN, arg=2)
     page.wait_idle(0)
-    page.page.wait_for_selector("img[src^='data:image/svg+xml;base64']")
-    page.cell(0).screenshot(path=screenshots / "stairs-still.png")
+    page.page.wait_for_selector(STILL)
+    page.page.wait_for_timeout(300)
+    page.cell(0).screenshot(path=screenshots / "race.png")
 
-    assert page.page.locator(".cl-stairs").count() == 0
-    assert "direct" in page.output(0)
+    assert page.page.locator(LIVE).count() == 0
+    assert page.page.locator("img[src^='data:image/svg+xml']").count() == 2
+    assert page.output(0).count("route") == 2
+
+
+def test_live_and_frozen_pass_axe_in_both_themes(open_notebook: Open, axe: str, screenshots: Path) -> None:
+    """No violation, and what was sent has the same gray live and still."""
+    page = open_notebook(SETUP, "s = Staircases(deltas=900).start()")
+    page.run(0)
+    page.run(1)
+    page.page.wait_for_function(GROWN, arg=3)
+    for place, name in ((LIVE, "live"), (STILL, "still")):
+        page.page.wait_for_selector(place, timeout=20_000)
+        for theme in ("Dark", "Light"):
+            page.theme(f"JupyterLab {theme}")
+            page.page.locator(place).screenshot(path=screenshots / f"stairs-{name}-{theme.lower()}.png")
+            assert page.violations(axe, place) == []
+    assert "buffered at $1 a GB" in page.output(1)
+    assert page.complaints == []
+
+
+def test_a_reloaded_race_is_whole_again(open_notebook: Open) -> None:
+    """After a reload in mid-race the staircases are back from their first step, go on, and stay when it ends."""
+    page = open_notebook(SETUP, "s = Staircases(deltas=900).start()", "s.task.result(60); print(s.traces['sent'].ttft)")
+    page.run(0)
+    page.run(1)
+    page.page.wait_for_function(GROWN, arg=2)
+    page.save()
+    page.reload()
+    page.page.wait_for_function(GROWN, arg=3, timeout=20_000)
+    page.run(2, 20)
+    page.page.wait_for_timeout(500)
+
+    assert page.page.locator(f"{LIVE} path").count() == 3
+    assert f"first token {float(page.output(2)):.2f} s" in page.page.locator(f"{LIVE} .cl-status").first.inner_text()
+
+
+def test_a_race_reloaded_in_a_busy_cell_is_whole_after_it(open_notebook: Open) -> None:
+    """The kernel cannot tell the new page anything until the cell ends; then it does."""
+    page = open_notebook(SETUP, "s = Staircases(deltas=500).run();")
+    page.run(0)
+    page.start(1)
+    page.page.wait_for_function(GROWN, arg=2)
+    page.save()
+    page.reload()
+
+    page.page.wait_for_function(GROWN, arg=3, timeout=20_000)
+
+
+@pytest.mark.parametrize("way", ["run();", "start();"])
+def test_a_race_without_anywidget_is_plain_html(
+    open_notebook: Open, bare: Jupyter, screenshots: Path, way: str
+) -> None:
+    """A server that lacks anywidget shows the staircases also while the cell runs, and says why."""
+    page = open_notebook(SETUP, f"s = Staircases(deltas=900).{way}", server=bare)
+    page.run(0)
+    page.start(1)
+    page.page.wait_for_selector(f"{STILL} .cl-note:has-text('plain HTML')", timeout=6_000)
+    during = page.page.locator(f"{STILL} img").last.get_attribute("src")
+    page.page.locator(STILL).screenshot(path=screenshots / "stairs-bare.png")
+    page.page.wait_for_timeout(1500)
+
+    assert page.page.locator(f"{STILL} img").last.get_attribute("src") != during
+    page.wait_idle(1, 20)

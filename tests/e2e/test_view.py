@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from e2e.bare_server import environment_without
 from e2e.jupyterlab_page import Jupyter, Page
 
 SETUP = "from streams import Stream"
@@ -144,15 +142,6 @@ def test_a_reloaded_page_is_whole_again(open_notebook: Open) -> None:
     assert first.startswith("w00000 w00001 ")
     assert len(page.page.locator(TEXT).inner_text()) > len(first)
     page.page.wait_for_function("() => document.querySelector('.cl-live')?.dataset.whole === 'true'", timeout=15_000)
-
-
-@pytest.fixture(scope="module")
-def bare(home: Path) -> Iterator[Jupyter]:
-    """A JupyterLab whose own environment has no anywidget; its kernel's has."""
-    python = environment_without("anywidget", home / "bare-environment")
-    paths = f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[2]}"
-    with Jupyter(home / "bare", python=python, PYTHONPATH=paths) as server:
-        yield server
 
 
 def test_the_bare_server_lacks_anywidget(bare: Jupyter, lab: Jupyter) -> None:

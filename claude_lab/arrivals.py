@@ -1,0 +1,128 @@
+"""The arrivals of several routes as plain HTML and plain text: a staircase each, on one clock, and a table.
+
+The drawings are images, light or dark as the page is: viewers of strangers' notebooks take `<svg>` elements out.
+"""
+
+from __future__ import annotations
+
+import bisect
+import statistics
+from collections.abc import Mapping
+from html import escape
+from urllib.parse import quote
+
+from claude_lab import plots
+from claude_lab.still import style
+from claude_lab.trace import Trace
+
+WIDE, HIGH = 640, 56
+FRAME = f"display:block;width:100%;max-width:{WIDE}px;border-bottom:1px solid var(--cl-line,#ccc)"
+
+
+def colors(label: str, index: int) -> tuple[str, str]:
+    """Return a staircase's color on a light and on a dark page."""
+    return plots.SENT if label == plots.REFERENCE else (plots.PAIR[index % 6], plots.PAIR_DARK[index % 6])
+
+
+def first_token(trace: Trace) -> str:
+    """Return when the first token came, as text."""
+    return "none" if trace.ttft is None else f"{trace.ttft:.2f} s"
+
+
+def holds(sent: Trace, seen: Trace) -> list[float]:
+    """Return how many seconds after it was written each delta had arrived in full, for those that have."""
+    times, heights = plots.stairs(seen)
+    written = zip(*plots.stairs(sent), strict=True)
+    places = ((at, bisect.bisect_left(heights, height)) for at, height in written)
+    return [times[place] - at for at, place in places if place < len(heights)]
+
+
+def rows(traces: Mapping[str, Trace]) -> list[tuple[str, ...]]:
+    """Return the table's rows, its headings first.
+
+    Where one trace is what was `sent`, the others tell by how much a delta was late and how many characters are lost.
+    """
+    sent = traces.get(plots.REFERENCE)
+    lines: list[tuple[str, ...]] = [("route", "first token", "bursts", *(("held", "lost") if sent else ()))]
+    for label, trace in traces.items():
+        line: tuple[str, ...] = (label, first_token(trace), str(len(trace.bursts())))
+        if sent is not None:
+            late = holds(sent, trace)
+            held = f"{statistics.median(late):.2f} s" if late else "none came"
+            line += ("", "") if trace is sent else (held, f"{len(sent.text) - len(trace.text):,}")
+        lines.append(line)
+    return lines
+
+
+def table(traces: Mapping[str, Trace]) -> str:
+    """Return the race as a table of plain text."""
+    lines = rows(traces)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for line in lines
+    )
+
+
+def table_html(traces: Mapping[str, Trace]) -> str:
+    """Return the race as an HTML table."""
+    headings, *lines = rows(traces)
+    head = "".join(f'<th scope="col" style="text-align:{side(name)}">{name}</th>' for name in headings)
+    body = "".join(
+        f'<tr><th scope="row" style="text-align:left">{escape(line[0])}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in line[1:])
+        + "</tr>"
+        for line in lines
+    )
+    return f'<table style="margin:8px 0 4px"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def side(heading: str) -> str:
+    """Return where a column's text stands: labels on the left, numbers on the right."""
+    return "left" if heading == "route" else "right"
+
+
+def svg(trace: Trace, shades: tuple[str, str], *, end: float, most: int) -> str:
+    """Draw one staircase up to `end` seconds and `most` characters; a pixel's column has its last height."""
+    heights = {0.0: 0}
+    for at, height in zip(*plots.stairs(trace), strict=True):
+        heights[round(at / end * WIDE)] = height
+    path = "".join(f"H{x:g}V{HIGH - 2 - height / most * (HIGH - 6):.1f}" for x, height in heights.items())
+    light, dark = shades
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" width="{WIDE}" height="{HIGH}">'
+        f"<style>path{{fill:none;stroke-width:1.6;stroke:{light}}}"
+        f"@media(prefers-color-scheme:dark){{path{{stroke:{dark}}}}}</style>"
+        f'<path d="M0 {HIGH - 2}{path}H{WIDE}"/></svg>'
+    )
+
+
+def pictures(traces: Mapping[str, Trace]) -> str:
+    """Draw each staircase as an image, which a notebook of a stranger keeps, on one clock and one scale."""
+    end = max((trace.duration for trace in traces.values()), default=0.0) or 1e-3
+    most = max((len(trace.text) for trace in traces.values()), default=0) or 1
+    parts = []
+    for index, (label, trace) in enumerate(traces.items()):
+        told = escape(f"{label}: first token {first_token(trace)}")
+        source = "data:image/svg+xml," + quote(
+            svg(trace, colors(label, index), end=end, most=most), safe=" =:/'(),;{}.-"
+        )
+        parts.append(f'<div class="cl-status">{told}</div><img alt="Arrivals, {told}" src="{source}" style="{FRAME}">')
+    axis = f'<div class="cl-axis" style="max-width:{WIDE}px"><span>0 s</span><span>{end:.2f} s</span></div>'
+    return "".join(parts) + axis
+
+
+def html(traces: Mapping[str, Trace], *, title: str = "", note: str = "") -> str:
+    """Return the race as HTML, readable with no kernel and no network."""
+    return (
+        f'<div class="claude-lab cl-still cl-stairs"><style>{style()}</style>'
+        f'<div class="cl-head"><strong class="cl-title">{escape(title)}</strong></div>'
+        f'<div class="cl-note">{escape(note)}</div>{pictures(traces)}{table_html(traces)}</div>'
+    )
+
+
+def still(traces: Mapping[str, Trace], *, title: str = "", note: str = "") -> dict[str, str]:
+    """Return the finished race as HTML and text."""
+    return {"text/html": html(traces, title=title, note=note), "text/plain": table(traces)}

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from urllib.parse import unquote
+
+from claude_lab import plots
+from claude_lab.arrivals import colors, holds, rows, still, svg
+from claude_lab.trace import Mark, Trace
+
+SENT = Trace(0.0, [Mark(0.1, "delta", "abc"), Mark(0.2, "delta", "de"), Mark(0.3, "done", {})])
+SEEN = Trace(0.0, [Mark(0.25, "delta", "abcd")])
+
+
+def test_the_still_has_pictures_and_a_table() -> None:
+    """Each drawing is an image in a data URL, and no inline svg is left for a sanitizer to take out."""
+    bundle = still({"sent": SENT, "seen": Trace()})
+    sources = [unquote(part.partition('"')[0]) for part in bundle["text/html"].split("data:image/svg+xml,")[1:]]
+
+    assert [ET.fromstring(source).tag for source in sources] == ["{http://www.w3.org/2000/svg}svg"] * 2
+    assert "<svg" not in bundle["text/html"]
+    assert bundle["text/plain"].splitlines()[1].split() == ["sent", "0.10", "s", "2"]
+
+
+def test_lateness_and_losses_are_counted_against_what_was_sent() -> None:
+    """The first delta came 0.15 s late, the second not in full: one of its characters is lost."""
+    assert holds(SENT, SEEN) == [0.15]
+    assert rows({"sent": SENT, "seen": SEEN, "none": Trace()})[1:] == [
+        ("sent", "0.10 s", "2", "", ""),
+        ("seen", "0.25 s", "1", "0.15 s", "1"),
+        ("none", "none", "0", "none came", "5"),
+    ]
+
+
+def test_without_a_sent_trace_nothing_is_late() -> None:
+    """Routes alone have their own times and no more."""
+    assert rows({"a": SENT})[0] == ("route", "first token", "bursts")
+
+
+def test_labels_are_escaped() -> None:
+    """A label with markup in it stays text, in the table and in the picture's description."""
+    html = still({'<b onclick="x">': SENT})["text/html"]
+
+    assert "<b" not in html
+    assert "&lt;b onclick=&quot;x&quot;&gt;" in html
+
+
+def test_dollars_in_labels_are_no_formulas() -> None:
+    """A price in a label or a title stays as it is, also where matplotlib draws."""
+    page = plots.markup(plots.staircase({"$1 or $\\nothing$": SENT}, title="$a$ and $\\b$"))
+
+    assert "$1 or $\\nothing$: first token 0.10 s" in page
+    assert "$1 or $\\nothing$" in still({"$1 or $\\nothing$": SENT})["text/plain"]
+
+
+def test_what_was_sent_is_gray_everywhere() -> None:
+    """Live view, still and figure take its color from one place, whatever its row."""
+    picture = svg(SENT, colors("sent", 3), end=0.3, most=5)
+
+    assert all(color in picture for color in plots.SENT)
+    assert plots.SENT[0] in plots.markup(plots.staircase({"a": SENT, "sent": SENT}))
+    assert plots.SENT[0] not in plots.markup(plots.staircase({"a": SENT}))
