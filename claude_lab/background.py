@@ -121,10 +121,14 @@ def portal() -> Portal:
     with _lock:
         if _portal is None or not _portal.alive:
             _portal = Portal()
-        logger = logging.getLogger("uvicorn.error")
-        if not any(isinstance(handler, PortalLog) for handler in logger.handlers):
-            logger.addHandler(PortalLog())
         return _portal
+
+
+def watch_log() -> None:
+    """Let PortalLog hear what uvicorn logs; twice is fine."""
+    logger = logging.getLogger("uvicorn.error")
+    if not any(isinstance(handler, PortalLog) for handler in logger.handlers):
+        logger.addHandler(PortalLog())
 
 
 class TransportProtocol(H11Protocol):
@@ -234,6 +238,7 @@ def serve(
     protocol class, such as `TransportProtocol`.
     """
     sock = listen(host, port)
+    watch_log()
     config = uvicorn.Config(
         app,
         http=protocol,
