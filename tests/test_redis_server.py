@@ -1,0 +1,288 @@
+"""Two servers on one Redis, before one fake: any of them serves, stops and resumes; nobody else may."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from redis_server import redis_server
+
+from claude_lab.background import Served, TransportProtocol, serve
+from claude_lab.fake import FakeClaude
+from claude_lab.pacing import Pace
+from claude_lab.replies import Voice
+from claude_lab.retry import RetryPolicy
+from claude_lab.scenario import Scenario
+from claude_lab.server import create_app
+from claude_lab.settings import Settings
+
+TEXT = "One two three four five six seven eight nine ten; naïve 🌊."
+INSTANT = Scenario(voice=Voice(TEXT, thinking=False), pace="instant")
+QUICK = Scenario(voice=Voice(TEXT, thinking=False), pace=Pace(0.0, 0.01, 0.0, 0.0))
+LONG = Scenario(voice=Voice(TEXT * 8, thinking=False), pace=Pace(0.0, 0.01, 0.0, 0.0))
+SLOW = Scenario(voice=Voice(TEXT * 20, thinking=False), pace=Pace(0.0, 0.05, 0.0, 0.0))
+ASK = {"json": {"message": "Hello"}}
+
+
+class Server:
+    """One server: its relay, where it is, and a client of it."""
+
+    def __init__(self, stack: ExitStack, fake: FakeClaude, redis_url: str, prefix: str, **options: Any) -> None:
+        usual = {"api_key": SecretStr("lab"), "base_url": fake.url, "token": None, "orphan_grace": 30.0, "lease": 2.0}
+        settings = Settings(redis_url=SecretStr(redis_url), **usual | options)
+        app = create_app(settings, policy=RetryPolicy(max_retries=0), prefix=prefix)
+        self.relay: Any = app.relay
+        self.served: Served = stack.enter_context(serve(app, protocol=TransportProtocol))
+        self.http = stack.enter_context(httpx.Client(base_url=self.served.url + prefix, trust_env=False, timeout=10))
+
+
+class Bench:
+    """A fake and a Redis, and servers as they are asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+        self.fake = stack.enter_context(FakeClaude(INSTANT))
+        self.redis_url = stack.enter_context(redis_server())
+
+    def play(self, scenario: Scenario) -> None:
+        """Begin anew with another scenario."""
+        self.fake.put(scenario)
+        self.fake.journal.clear()
+
+    @contextmanager
+    def servers(self, *options: dict[str, Any], prefix: str = "") -> Iterator[list[Server]]:
+        """Yield a server for each of these settings."""
+        with ExitStack() as stack:
+            yield [Server(stack, self.fake, self.redis_url, **{"prefix": prefix} | each) for each in options]
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    """One fake and one Redis for the module."""
+    with ExitStack() as stack:
+        yield Bench(stack)
+
+
+@pytest.fixture(scope="module")
+def two(bench: Bench) -> Iterator[list[Server]]:
+    """Two servers with the usual settings."""
+    with bench.servers({}, {}) as made:
+        yield made
+
+
+def frames(body: str) -> list[dict[str, Any]]:
+    """Return a body's frames."""
+    return [json.loads(block[6:]) for block in body.split("\n\n") if block.startswith("data:")]
+
+
+def entries(body: str) -> str:
+    """Return a body without its comments."""
+    return "".join(f"{block}\n\n" for block in body.split("\n\n") if block and not block.startswith(":"))
+
+
+def text_of(body: str) -> str:
+    """Return the text of a body's deltas."""
+    return "".join(frame["text"] for frame in frames(body) if frame["type"] == "delta")
+
+
+def soon(claim: Callable[[], bool], within: float = 3.0) -> bool:
+    """Whether a claim comes true within so many seconds."""
+    until = time.monotonic() + within
+    while not claim():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def path_of(response: httpx.Response) -> str:
+    """Return the path of a response's run."""
+    return f"/chat/stream/{response.headers['x-claude-lab-run']}"
+
+
+def test_any_server_gives_the_same_bytes_from_any_place(bench: Bench, two: list[Server]) -> None:
+    """Behind any id, both servers return the very bytes that the whole had there; the upstream was asked once."""
+    bench.play(INSTANT)
+    whole = two[0].http.post("/chat/stream", **ASK)
+    body = entries(whole.text)
+
+    for frame in frames(body):
+        for server in two:
+            rest = server.http.get(path_of(whole), headers={"last-event-id": frame["id"]}).text
+            assert entries(rest) == body.partition(f"id: {frame['id']}\n\n")[2]
+
+    assert [entries(server.http.get(path_of(whole)).text) for server in two] == [body] * 2
+    assert (text_of(whole.text), len(bench.fake.journal)) == (TEXT, 1)
+
+
+def test_a_reader_elsewhere_follows_a_running_answer(bench: Bench, two: list[Server]) -> None:
+    """A reader that comes in mid-stream, to the other server, gets everything once, to the end."""
+    bench.play(QUICK)
+    with two[0].http.stream("POST", "/chat/stream", **ASK) as response:
+        parts = response.iter_text()
+        begun = next(part for part in parts if '"delta"' in part)
+        elsewhere = two[1].http.get(path_of(response)).text
+        here = begun + "".join(parts)
+
+    assert frames(elsewhere)[-len(frames(here)) :] == frames(here)
+    assert text_of(elsewhere) == TEXT
+
+
+@pytest.mark.parametrize(("method", "tail"), [("DELETE", ""), ("POST", "/stop")])
+def test_a_stop_reaches_the_server_that_produces(bench: Bench, two: list[Server], method: str, tail: str) -> None:
+    """Asked of the other server, the stop ends the stream with `done`, stop reason `stopped`, and closes upstream."""
+    bench.play(SLOW)
+    with two[0].http.stream("POST", "/chat/stream", **ASK) as response:
+        parts = response.iter_text()
+        body = next(part for part in parts if '"delta"' in part)
+        statuses = [two[1].http.request(method, path_of(response) + tail).status_code for _ in range(2)]
+        body += "".join(parts)
+
+    assert statuses == [204, 204]
+    assert (frames(body)[-1]["type"], frames(body)[-1]["stop_reason"]) == ("done", "stopped")
+    assert frames(body)[-1]["usage"]["input_tokens"] > 0
+    assert soon(lambda: bench.fake.journal[0].ended == "client left")
+
+
+@pytest.mark.parametrize("hostile", ["x", "1-", "2-1", "0-1", "1-1; DROP", "-1", "1--1", "1-" + "9" * 200, "1-1,1-2"])
+def test_a_hostile_last_event_id_is_400_on_redis_too(bench: Bench, two: list[Server], hostile: str) -> None:
+    """What is no id of this run is refused in a short sentence, at either server."""
+    bench.play(INSTANT)
+    path = path_of(two[0].http.post("/chat/stream", **ASK))
+
+    answers = [server.http.get(path, headers={"last-event-id": hostile}) for server in two]
+
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert max(len(answer.json()["detail"]) for answer in answers) < 200
+
+
+def test_an_id_beyond_the_end_waits_for_nothing_on_redis_too(bench: Bench, two: list[Server]) -> None:
+    """A place that was never reached is the end of the log."""
+    bench.play(INSTANT)
+    path = path_of(two[0].http.post("/chat/stream", **ASK))
+
+    answers = [server.http.get(path, headers={"last-event-id": "1-999999999"}) for server in two]
+
+    assert [(answer.status_code, frames(answer.text)) for answer in answers] == [(200, []), (200, [])]
+
+
+def test_names_are_taken_at_every_server(bench: Bench, two: list[Server]) -> None:
+    """A name is 409 the second time, wherever; a malformed one too; an unknown or hostile one is 404."""
+    bench.play(INSTANT)
+    named = {"headers": {"x-claude-lab-run": "named-by-the-client"}}
+
+    assert [server.http.post("/chat/stream", **ASK, **named).status_code for server in two] == [200, 409]
+    assert two[1].http.post("/chat/stream", **ASK, headers={"x-claude-lab-run": "short"}).status_code == 409
+    for name in ("nobody-has-this-name", "x" * 300, "{}:*", "%00"):
+        assert {two[1].http.request(verb, f"/chat/stream/{name}").status_code for verb in ("GET", "DELETE")} == {404}
+    assert len(bench.fake.journal) == 1
+
+
+@pytest.mark.parametrize("differing", ["token", "prefix"])
+def test_a_run_belongs_to_the_token_and_the_prefix_that_made_it(bench: Bench, differing: str) -> None:
+    """Another token, or another prefix, finds no such run on the same Redis: 404 for reading and for stopping."""
+    bench.play(INSTANT)
+    made = [{"prefix": f"/{one}"} if differing == "prefix" else {"token": SecretStr(one)} for one in ("one", "two")]
+    with bench.servers(*made, made[0]) as (owner, stranger, colleague):
+        rights = [{"authorization": f"Bearer {one}"} for one in ("one", "two", "one")]
+        path = path_of(owner.http.post("/chat/stream", **ASK, headers=rights[0]))
+
+        def statuses(server: Server, right: dict[str, str]) -> list[int]:
+            return [server.http.request(verb, path, headers=right).status_code for verb in ("GET", "DELETE")]
+
+        assert statuses(stranger, rights[1]) == [404, 404]
+        assert statuses(colleague, rights[2]) == statuses(owner, rights[0]) == [200, 204]
+
+
+def test_without_a_grace_the_last_reader_anywhere_ends_the_spending(bench: Bench) -> None:
+    """With ORPHAN_GRACE 0 a run goes on while somebody reads it at any server, and stops when nobody does."""
+    bench.play(SLOW)
+    with bench.servers(*[{"orphan_grace": 0.0}] * 2) as (first, second):
+        with first.http.stream("POST", "/chat/stream", **ASK) as response:
+            parts = response.iter_text()
+            next(part for part in parts if '"delta"' in part)
+            elsewhere = second.http.stream("GET", path_of(response))
+            reading = elsewhere.__enter__()
+            pieces = reading.iter_text()
+            next(pieces)
+        assert soon(lambda: next(pieces) and len(bench.fake.journal) == 1 and first.relay.runs.open == 1)
+        assert [next(pieces) for _ in range(5)]
+        assert bench.fake.journal.open == 1
+        elsewhere.__exit__(None, None, None)
+
+        assert soon(lambda: bench.fake.journal[0].ended == "client left")
+        assert soon(lambda: first.relay.runs.open == 0)
+
+
+def test_with_a_grace_a_run_outlives_its_readers(bench: Bench, two: list[Server]) -> None:
+    """With ORPHAN_GRACE 30 the answer is finished while nobody reads, and waits whole, at the other server too."""
+    bench.play(QUICK)
+    with two[0].http.stream("POST", "/chat/stream", **ASK) as response:
+        next(part for part in response.iter_text() if '"delta"' in part)
+
+    assert soon(lambda: two[0].relay.runs.open == 0)
+    assert text_of(two[1].http.get(path_of(response)).text) == TEXT
+    assert len(bench.fake.journal) == 1
+
+
+def test_bounds_hold_on_redis_too(bench: Bench) -> None:
+    """Runs under way, readers of one and bytes of one are bounded; what ended makes room."""
+    bounds = {"max_runs": 1, "max_readers": 1, "orphan_grace": 0.0}
+    with bench.servers(bounds, {"max_run_bytes": 500}) as (few, small):
+        bench.play(SLOW)
+        with few.http.stream("POST", "/chat/stream", **ASK) as response:
+            parts = response.iter_text()
+            next(parts)
+            full = few.http.post("/chat/stream", **ASK)
+            crowded = few.http.get(path_of(response))
+        assert [(each.status_code, each.headers["retry-after"]) for each in (full, crowded)] == [(503, "5")] * 2
+        assert soon(lambda: few.relay.runs.open == 0)
+        bench.play(INSTANT)
+        second = few.http.post("/chat/stream", **ASK)
+        assert text_of(second.text) == TEXT
+        assert [few.http.get(path_of(each)).status_code for each in (response, second)] == [404, 200]
+
+        bench.play(QUICK)
+        cut = frames(small.http.post("/chat/stream", **ASK).text)
+        assert (cut[-1]["type"], cut[-1]["error"]) == ("error", "token_limit")
+
+
+def test_a_server_that_stops_hands_its_runs_over(bench: Bench, two: list[Server]) -> None:
+    """A clean stop gives the lease up: the other server goes on at once, however long the lease."""
+    bench.play(LONG)
+    with bench.servers(*[{"lease": 60.0, "recovery": "restart"}] * 2) as (leaving, staying):
+        with leaving.http.stream("POST", "/chat/stream", **ASK) as response:
+            body = next(part for part in response.iter_text() if '"delta"' in part)
+        leaving.served.stop()
+        rest = staying.http.get(path_of(response), headers={"last-event-id": frames(body)[-1]["id"]}).text
+
+    reset = next(frame for frame in frames(rest) if frame["type"] == "reset")
+    assert reset["keep_chars"] == 0
+    assert text_of(rest[rest.index('"reset"') :].partition("\n\n")[2]) == TEXT * 8
+    assert frames(rest)[-1]["type"] == "done"
+
+
+def test_without_redis_nothing_hangs_and_the_spending_stops(bench: Bench) -> None:
+    """When Redis is gone, a stream is cut without a final frame, upstream is closed, and a new request is 503."""
+    bench.play(SLOW)
+    with ExitStack() as stack, ExitStack() as database:
+        url = database.enter_context(redis_server())
+        server = Server(stack, bench.fake, url, "", lease=0.3)
+        with server.http.stream("POST", "/chat/stream", **ASK) as response:
+            parts = response.iter_text()
+            body = next(part for part in parts if '"delta"' in part)
+            database.close()
+            with pytest.raises(httpx.RemoteProtocolError):
+                body += "".join(parts)
+
+        assert not {"done", "error"} & {frame["type"] for frame in frames(body)}
+        assert soon(lambda: bench.fake.journal[0].ended == "client left")
+        refused = server.http.post("/chat/stream", **ASK)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert "REDIS_URL" in refused.json()["detail"]
