@@ -15,6 +15,8 @@ import re
 MINIMUM, LETTERS = 8, 6
 WORD = 40
 """So many characters a last word may have to be taken back."""
+REACH = 4096
+"""How far back from the end a repetition may begin, unless it is the whole text again."""
 MOST, SHORT = 160, 48
 """An introduction is shorter than `MOST`; one that does not say what broke off, than `SHORT`."""
 
@@ -84,11 +86,14 @@ def introduction(text: str) -> int:
 
 
 def overlap(kept: str, text: str) -> int:
-    """Return how many characters at the beginning of `text` repeat the end of `kept`; 0 when it may be chance."""
-    for size in range(min(len(kept), len(text)), MINIMUM - 1, -1):
-        if kept.endswith(text[:size]):
-            return size if sum(map(str.isalnum, text[:size])) >= LETTERS else 0
-    return 0
+    """Return how many characters at the beginning of `text` repeat the end of `kept`; 0 when it may be chance.
+
+    All of `kept` is found, or something in its last `REACH` characters.
+    """
+    sizes = range(min(len(kept), len(text), REACH), MINIMUM - 1, -1)
+    whole = [len(kept)] if kept and text.startswith(kept) else []
+    size = next((size for size in (*whole, *sizes) if kept.endswith(text[:size])), 0)
+    return size if sum(map(str.isalnum, text[:size])) >= LETTERS else 0
 
 
 def spaced(space: str, text: str, *, introduced: bool) -> str:
@@ -102,7 +107,8 @@ def spaced(space: str, text: str, *, introduced: bool) -> str:
 class Seam:
     """Joins a continuation, piece by piece, to the text that was kept; `cut` is what was taken out of it.
 
-    Pieces are held back while they may still be an introduction, or repeat what is there.
+    Pieces are held back while they may still be an introduction, or repeat what is there. However a continuation is cut
+    into pieces, it comes out the same.
     """
 
     def __init__(self, kept: str, space: str) -> None:
@@ -112,7 +118,7 @@ class Seam:
         self.joined = False
         self._held = ""
         self._introduced = False
-        self._place = 0
+        self._tail = kept[-REACH:]
 
     def feed(self, piece: str) -> str:
         """Take the next piece and return what can be shown of the continuation; "" while it is held back."""
@@ -134,10 +140,9 @@ class Seam:
             if size == len(self._held) or (not size and may_introduce(self._held)):
                 return True
             self._introduce(size)
-        if not self._held.strip():
+        if self.kept.startswith(self._held) or self._held in self._tail:
             return True
-        self._place = self.kept.find(self._held, self._place)
-        return self._place >= 0
+        return not self._held[overlap(self.kept, self._held) :].strip()
 
     def _introduce(self, size: int) -> None:
         """Cut an introduction of that size, if there is one."""

@@ -66,9 +66,9 @@ class Talk:
     """Asks a fake as a server does, and keeps the frames."""
 
     def __init__(
-        self, fake: Bench, *script: faults.Fault, voice: Voice | None = None, pace: Pace | str = "instant"
+        self, fake: Bench, *script: faults.Fault, voice: Voice | None = None, pace: Pace | str = "instant", **rest: Any
     ) -> None:
-        fake.put(Scenario(faults=script, voice=voice or Voice(TEXT, thinking=False), pace=pace))
+        fake.put(Scenario(faults=script, voice=voice or Voice(TEXT, thinking=False), pace=pace, **rest))
         fake.journal.clear()
         self.fake = fake
         self.frames: list[Frame] = []
@@ -209,6 +209,38 @@ def test_an_answer_may_break_more_than_once(fake: Bench) -> None:
     assert given_up.kinds[-1] == "error"
     assert "max_retries=1" in given_up.only("error")["recovery"]
     assert TEXT.startswith(given_up.text[:200])
+
+
+ROUGH = dict.fromkeys(
+    (
+        *(faults.Drop(after=after) for after in (1, 5, 20, 55)),
+        *(faults.Reset(after=after) for after in (3, 30)),
+        *(faults.Truncate(after=after) for after in (4, 25)),
+        *(faults.StreamError(after=after) for after in (6, 40)),
+        faults.Drop(after=10, at="inside an event"),
+        faults.Drop(after=10, at="inside a character"),
+        faults.Truncate(at="after message_delta"),
+        faults.Malformed(after=15),
+        faults.Overloaded(),
+    ),
+    0.03,
+)
+
+
+@pytest.mark.parametrize("strategy", ["restart", "continue"])
+@pytest.mark.parametrize("model", [NEW, OLD])
+def test_a_rough_day_loses_nothing(fake: Bench, strategy: Strategy, model: str) -> None:
+    """Two requests in five fail somewhere, again and again; every answer ends exact, with one `done` and no error."""
+    voice = Voice(TEXT + " naïve 🌊 漢字.", preamble=True, overlap=16)
+    resets = 0
+    for seed in range(30):
+        talk = Talk(fake, voice=voice, odds=ROUGH, seed=seed)
+        talk.ask(strategy, request(model), policy=FAST.but(max_retries=20))
+
+        assert talk.text == voice.answer, seed
+        assert [kind for kind, _ in talk.frames if kind in ("start", "done", "error")] == ["start", "done"]
+        resets += talk.kinds.count("reset")
+    assert resets > 5
 
 
 def test_a_refused_further_request_is_retried_too(fake: Bench) -> None:

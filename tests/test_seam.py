@@ -6,6 +6,8 @@ import random
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from claude_lab import answers
 from claude_lab.recovery import LEAST
@@ -54,13 +56,46 @@ def joined(seam: Seam, continuation: str, seed: int = 0) -> str:
 def test_every_cut_is_joined_exactly(preamble: str, repeated: int) -> None:
     """Introduced or not, repeated or not: wherever the text broke off, it is whole again, to the character."""
     for text in PROSE if repeated == 12 else [*PROSE, MARKED]:  # twelve characters of a table have hardly a letter
-        for at in range(LEAST + WORD, len(text)):
+        for at in range(LEAST + WORD, len(text), 5 if preamble else 1):
             kept, space = broken_at(text[:at])
             blank = preamble.endswith("\n") and not text[len(kept) + len(space)].strip()
             if blank and not repeated:
                 continue  # an introduction that ends in line breaks hides how many follow it
 
             assert joined(Seam(kept, space), preamble + text[len(kept) - repeated :], at) == text
+
+
+WORDS = st.lists(
+    st.sampled_from(["one", "two", "three", "four,", "\n", "\n\n", " ", "…", "Sure.", "漢字", ":", "🌊"]), max_size=24
+)
+
+
+@given(
+    WORDS, st.sampled_from([*PREAMBLES, "Sure, let me see: ", "Okay.\n"]), WORDS, st.integers(0, 30), st.integers(0, 9)
+)
+@settings(max_examples=400, deadline=None)
+def test_however_it_is_cut_a_continuation_comes_out_the_same(
+    said: list[str], preamble: str, more: list[str], repeated: int, seed: int
+) -> None:
+    """Pieces or whole: the same text and the same cut; and nothing but white space is made up or lost."""
+    kept, space = broken_at(" ".join(said))
+    continuation = preamble + kept[len(kept) - min(repeated, len(kept)) :] + " ".join(more)
+
+    at_once, in_pieces = Seam(kept, space), Seam(kept, space)
+    whole = kept + at_once.feed(continuation) + at_once.end()
+    assert joined(in_pieces, continuation, seed) == whole
+    assert in_pieces.cut == at_once.cut
+    shown = whole[len(kept) :]
+    assert continuation.startswith(at_once.cut)
+    assert continuation[len(at_once.cut) :].strip() == shown.strip()
+
+
+def test_a_long_repetition_of_all_is_found_and_costs_little() -> None:
+    """A model that begins again at the very start is cut back to what is new, however much there is."""
+    kept = " ".join(f"word {number}" for number in range(20_000))
+
+    assert joined(Seam(kept, " "), f"{kept} and the end") == f"{kept} and the end"
+    assert overlap("ab" * 50_000, "ba" * 50_000) > 0
 
 
 def test_white_space_that_was_forgotten_is_restored() -> None:
