@@ -120,6 +120,9 @@ class SharedRun(Run):
                 await (self._attend() if self.held else self._follow())
             except LogLost as error:
                 await self._endure(error)
+            except Exception as error:
+                self._vanish(LogLost(f"Following {self.name!r} failed: {type(error).__name__}: {error}"))
+                raise
 
     async def _attend(self) -> None:
         """Wait for the bell or for a third of the lease; then renew it, and do what the state says."""
