@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +30,7 @@ from claude_lab.scenario import Scenario
 from claude_lab.server import create_app
 from claude_lab.settings import Settings
 
+CLIENTS = Path(__file__).parents[1] / "docs" / "clients.md"
 ANSWER = "One two three naïve 🌊 👩‍👩‍👧 four; שלום, five."
 QUICK = RetryPolicy(max_retries=4, base_delay=0.002, max_delay=0.01, jitter="none")
 PATIENT = RetryPolicy(max_retries=40, base_delay=0.02, max_delay=0.02, jitter="none")
@@ -221,3 +224,14 @@ def test_a_closed_port_is_told_at_once() -> None:
     assert [type(frame) for frame in frames] == [Error]
     assert frames[0].error == "network_error"
     assert time.monotonic() - began < 10
+
+
+def test_the_documented_loop_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python of docs/clients.md, as it stands there, prints the answer and its tokens."""
+    (block,) = re.findall(r"```python\n(.*?)```", CLIENTS.read_text("utf-8"), re.DOTALL)
+    with server(AT_ONCE) as served:
+        exec(compile(block, str(CLIENTS), "exec"), {"url": f"{served.url}/p"})
+
+    printed = capsys.readouterr().out
+    assert printed.startswith(ANSWER)
+    assert printed.endswith(" tokens\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 from contextlib import ExitStack
 from functools import cache
@@ -15,7 +16,7 @@ from conftest import need
 from cutter import Cutter
 from test_client import WHOLE
 from test_client import server as hanging
-from test_client_cuts import ANSWER, AT_ONCE, STEADY, server
+from test_client_cuts import ANSWER, AT_ONCE, CLIENTS, STEADY, server
 from test_reading import POLICY, VECTORS, data_of
 
 from claude_lab.background import TransportProtocol, serve
@@ -222,3 +223,16 @@ def test_a_cut_for_good_is_told() -> None:
     assert (cut["types"][-1], cut["types"].count("error")) == ("error", 1)
     assert 0 < len(cut["text"]) < len(ANSWER * 4)
     assert (closed["text"], silent["text"]) == ("", "naïve 🌊")
+
+
+def test_the_documented_loop_runs() -> None:
+    """The JavaScript of docs/clients.md, as it stands there, hands the answer on."""
+    (block,) = re.findall(r"```js\n(.*?)```", CLIENTS.read_text("utf-8"), re.DOTALL)
+    source = "data:text/javascript;base64," + base64.b64encode(READER.read_bytes()).decode()
+    page = "const page = { append: (text) => process.stdout.write(text), complain: console.error };"
+    with server(AT_ONCE) as served:
+        script = f"const url = '{served.url}/p'; {page}\n" + block.replace("./reader.js", source)
+        command = [need("node"), "--input-type=module", "-e", script]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+    assert (done.stdout, done.stderr) == (ANSWER, "")

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from claude_lab import faults
 from claude_lab.background import Served, TransportProtocol, serve
+from claude_lab.crash import Server, has_redis
 from claude_lab.fake import FakeClaude
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
@@ -257,6 +258,27 @@ def test_a_server_that_restarts_has_lost_the_run_and_the_page_says_so(bench: Mak
     made.wait_status("Done")
     assert (made.text(), made.page.locator(".question").count()) == (ANSWER, 1)
     assert made.fake.requests[-1].body["messages"] == [{"role": "user", "content": "Why is the sky blue?"}]
+
+
+def test_an_answer_survives_its_server_when_redis_keeps_it(chromium: Any) -> None:
+    """kill -9 in mid-stream, and a new server at the same port: the page goes on and has the whole answer."""
+    if not has_redis():
+        missing("redis-server or the redis package is not installed")
+    with FakeClaude(Scenario(voice=CALM, pace=PACED)) as fake, Server(fake.url, keeps_runs=True) as server:
+        page = chromium.new_page()
+        page.goto(f"{server.url}/")
+        page.fill("#message", "Why is the sky blue?")
+        page.press("#message", "Enter")
+        page.wait_for_function("() => document.querySelector('.text')?.textContent.length >= 20")
+        server.kill()
+        page.wait_for_function("() => document.getElementById('status').textContent.includes('trying again')")
+        server.start()
+        page.wait_for_function("() => document.querySelector('.meta')")
+        text = page.locator(".text").evaluate("node => node.textContent")
+        notes = page.locator(".note").count()
+        page.close()
+
+    assert (text, notes) == (ANSWER, 0)
 
 
 def test_a_refusal_is_readable_and_the_question_is_not_lost(bench: Make) -> None:
