@@ -44,6 +44,8 @@ FIXES: dict[Cause, dict[str, str]] = {
     Cause.COMPRESSION: {
         "nginx": "Take text/event-stream out of `gzip_types`, or send `X-Accel-Buffering: no`: each piece is "
         "flushed then.",
+        "varnish": "Set `beresp.do_gzip` in vcl_backend_response only where `beresp.http.Content-Type` is not "
+        "text/event-stream.",
         "": "Exclude text/event-stream from the proxy's compression, or send `Cache-Control: no-transform`.",
     },
     Cause.CLUMPS: {

@@ -135,6 +135,11 @@ async def explained(chain: Chain, question: Question, when: str) -> Finding:
     if squeezed.kind == "end" and plain.kind not in ("end", "nothing") and chain.compressed(large):
         evidence = f"{squeezed}; not compressed: {plain}"
         return Finding(Cause.COMPRESSION, chain.url, when, evidence, "", chain.server)
+    if squeezed.kind == "end" and chain.compressed(large):
+        dense = await chain.shape(question.but(**HUGE, fill="random"))
+        if dense.kind not in ("end", "nothing"):  # a store would keep that too; a compressor runs over
+            evidence = f"{squeezed}; of random text: {dense}"
+            return Finding(Cause.COMPRESSION, chain.url, when, evidence, "", chain.server)
     return await stepped(chain, question, when)
 
 

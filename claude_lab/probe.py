@@ -9,6 +9,7 @@ Mount it behind the chain to examine; `claude_lab.diagnosis` asks it questions t
 | `accel` | the value of `X-Accel-Buffering`; empty for none | `no` |
 | `type` | the media type | `text/event-stream` |
 | `gap` | seconds of silence in the middle | 0 |
+| `fill` | what fills the events up: `x`, which any compressor makes small, or `random`, which none does | x |
 | `die`, `how` | stop after so many events, by `cut`, `reset` or `hang` | never |
 | `id`, `report` | name this stream; ask what became of the one so named | |
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -39,6 +41,7 @@ MARK = "x-claude-lab-probe"
 REMEMBERED = 256
 LIMITS = {"count": (1, 5000), "every": (0.0, 60.0), "size": (90, 65536), "group": (1, 1000), "gap": (0.0, 3600.0)}
 HOW = ("cut", "reset", "hang")
+FILLS = ("x", "random")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Plan:
     die: int | None = None
     how: str = "cut"
     id: str = ""
+    fill: str = "x"
 
     def __post_init__(self) -> None:
         for name, (least, most) in LIMITS.items():
@@ -62,6 +66,8 @@ class Plan:
                 raise ValueError(f"The probe's {name} must be within {least} and {most}, not {getattr(self, name)!r}.")
         if self.how not in HOW:
             raise ValueError(f"The probe cannot die by {self.how!r}; use one of {', '.join(HOW)}.")
+        if self.fill not in FILLS:
+            raise ValueError(f"The probe cannot fill events with {self.fill!r}; use one of {', '.join(FILLS)}.")
         if any(character in self.accel + self.type for character in "\r\n"):
             raise ValueError("The probe's accel and type must be one line each.")
 
@@ -94,6 +100,7 @@ READ: dict[str, Callable[[str], Any]] = {
     "die": int,
     "how": str,
     "id": str,
+    "fill": str,
 }
 
 
@@ -171,7 +178,14 @@ def event(plan: Plan, number: int, started: float) -> bytes:
     """Return one event of the plan's size, stamped now."""
     words = {"n": number, "at": round(clock.now() - started, 6), "due": round(plan.due(number), 6), "of": plan.count}
     text = f"data: {json.dumps(words)}"
-    return (text[:-1] + f', "x": "{"x" * max(0, plan.size - len(text) - 11)}"' + "}\n\n").encode()
+    return (text[:-1] + f', "x": "{filling(plan, number, plan.size - len(text) - 11)}"' + "}\n\n").encode()
+
+
+def filling(plan: Plan, number: int, size: int) -> str:
+    """Return what fills an event up to its size, the same for the same number; random text is hexadecimal digits."""
+    if plan.fill == "x":
+        return "x" * size
+    return hashlib.shake_256(b"%d" % number).hexdigest(max(0, size) // 2 + 1)[: max(0, size)]
 
 
 async def disconnected(receive: Receive) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from claude_lab.buffering import Asked, Rule, releases, upstream
 from claude_lab.observation import Observation, Question, Watch
-from claude_lab.probe import MARK, Plan
+from claude_lab.probe import MARK, Plan, filling
 
 TRIP = 0.001
 
@@ -19,7 +19,9 @@ def events_of(plan: Plan, late: Callable[[int], float]) -> list[tuple[float, byt
     for number in range(plan.count):
         at = plan.due(number) + late(number)
         words = json.dumps({"n": number, "at": at, "due": plan.due(number)})
-        events.append((at, f'data: {words[:-1]}, "x": "{"x" * (plan.size - len(words) - 15)}"}}\n\n'.encode()))
+        events.append(
+            (at, f'data: {words[:-1]}, "x": "{filling(plan, number, plan.size - len(words) - 15)}"}}\n\n'.encode())
+        )
     return events
 
 

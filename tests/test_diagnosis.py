@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 from conftest import need
-from simulated import chain
+from simulated import chain, events_of
 
 from claude_lab import background
 from claude_lab.causes import FIXES, Cause
 from claude_lab.chain import NO_MARK, Chain, findings_of, judge
 from claude_lab.diagnosis import doctor, examine, foreign
 from claude_lab.nginx import Nginx
-from claude_lab.observation import Observation, Question
-from claude_lab.probe import Probe
+from claude_lab.observation import Observation, Question, Watch
+from claude_lab.probe import MARK, Plan, Probe
 from claude_lab.proxy import Proxy
 from claude_lab.report import Report
 from claude_lab.rule import Rule
@@ -97,6 +98,35 @@ def test_a_chunk_in_two_pieces_is_told_from_a_buffer() -> None:
     _, verdict, found = examined(chain(NEW.but(**DEAF), split=True))
 
     assert (verdict, found) == ("held", [(ALWAYS, Cause.SPLIT_CHUNKS)])
+
+
+def packing(*, store: bool) -> Callable[[Question], Awaitable[Observation]]:
+    """Return an `ask` for a hop that compresses whatever the client asks for, or stores it too."""
+
+    async def ask(question: Question) -> Observation:
+        plan, watch = question.plan or Plan(), Watch(question)
+        packer, opener = zlib.compressobj(wbits=31), zlib.decompressobj(wbits=31)
+        packed = question.encoding == "gzip"
+        coding = b"content-encoding: gzip\r\n" if packed else b""
+        head = b"HTTP/1.1 200 OK\r\n%s: 1\r\n%sconnection: close\r\n\r\n" % (MARK.encode(), coding)
+        pieces = [(at, packer.compress(data)) for at, data in events_of(plan, lambda number: 0.0)]
+        end = pieces[-1][0]
+        watch.feed(head, seen=0.0)
+        for at, piece in [*pieces, (end, packer.flush())]:
+            if out := piece if packed else opener.decompress(piece):
+                watch.feed(out, seen=end if store else at)
+        watch.close()
+        return watch.observation
+
+    return ask
+
+
+@pytest.mark.parametrize(("store", "cause"), [(False, Cause.COMPRESSION), (True, Cause.STORE)])
+def test_a_compressor_that_nothing_switches_off_is_told_from_a_store(store: bool, cause: Cause) -> None:
+    """Random text runs over in a compressor's buffer and not in a store's."""
+    _, verdict, found = examined(packing(store=store))
+
+    assert (verdict, found) == ("held", [(ALWAYS, cause)])
 
 
 @pytest.mark.parametrize("hops", [(), (NEW,), (OLD.but(buffering=False),)])

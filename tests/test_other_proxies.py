@@ -57,7 +57,8 @@ def lighttpd(program: str, folder: Path, port: int, origin: int, extra: str) -> 
 def varnishd(program: str, folder: Path, port: int, origin: int, extra: str) -> list[str]:
     """Write a minimal configuration and return the command."""
     backend = f'backend default {{ .host = "127.0.0.1"; .port = "{origin}"; }}'
-    (folder / "default.vcl").write_text(f"vcl 4.1;\n{backend}\nsub vcl_recv {{ return(pass); }}\n")
+    fetched = f"sub vcl_backend_response {{ {extra} }}"
+    (folder / "default.vcl").write_text(f"vcl 4.1;\n{backend}\nsub vcl_recv {{ return(pass); }}\n{fetched}\n")
     listen = f"127.0.0.1:{port}"
     return [program, "-F", "-n", str(folder / "varnish"), "-a", listen, "-f", str(folder / "default.vcl")]
 
@@ -81,6 +82,8 @@ CASES: list[tuple[Command, str, Cause | None]] = [
     (lighttpd, "", Cause.STORE),
     (lighttpd, "server.stream-response-body = 2", None),
     (varnishd, "", None),
+    (varnishd, "set beresp.do_gzip = true;", Cause.COMPRESSION),
+    (varnishd, "set beresp.do_stream = false;", Cause.STORE),
     (apache2, "", None),
 ]
 
