@@ -171,7 +171,7 @@ class Database:
             async with asyncio.timeout(self.patience + block):
                 return await answer
         except self.errors as error:
-            raise LogLost(f"Redis does not answer ({type(error).__name__}: {error}); check REDIS_URL.") from error
+            raise LogLost(f"The log of runs cannot be reached ({type(error).__name__}); check REDIS_URL.") from error
 
     async def close(self) -> None:
         """Close the connections."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
+from redis import Redis
 from redis_server import redis_server
 
 from claude_lab.background import Served, TransportProtocol, serve
@@ -18,6 +20,7 @@ from claude_lab.fake import FakeClaude
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
 from claude_lab.retry import RetryPolicy
+from claude_lab.runs import Run
 from claude_lab.scenario import Scenario
 from claude_lab.server import create_app
 from claude_lab.settings import Settings
@@ -286,3 +289,66 @@ def test_without_redis_nothing_hangs_and_the_spending_stops(bench: Bench) -> Non
         refused = server.http.post("/chat/stream", **ASK)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         assert "REDIS_URL" in refused.json()["detail"]
+
+
+def test_an_answer_of_a_dead_worker_is_left_when_the_strategy_says_so(bench: Bench) -> None:
+    """With RECOVERY=fail the text stays, the end is an `error` that may be retried, and nothing is asked twice."""
+    bench.play(LONG)
+    with bench.servers({"recovery": "fail"}, {"recovery": "fail"}) as (leaving, staying):
+        with leaving.http.stream("POST", "/chat/stream", **ASK) as response:
+            body = next(part for part in response.iter_text() if '"delta"' in part)
+        leaving.served.stop()
+        whole = staying.http.get(path_of(response)).text
+
+    assert frames(whole)[: len(frames(body))] == frames(body)
+    assert (frames(whole)[-1]["type"], frames(whole)[-1]["error"]) == ("error", "server_error")
+    assert (frames(whole)[-1]["retryable"], len(bench.fake.journal)) == (True, 1)
+
+
+def test_a_stop_is_kept_for_whoever_takes_over(bench: Bench) -> None:
+    """A run whose worker has gone, stopped at the other server, ends with `stopped`; upstream is not asked again."""
+    bench.play(LONG)
+    with bench.servers({"recovery": "restart"}, {"recovery": "restart"}) as (leaving, staying):
+        with leaving.http.stream("POST", "/chat/stream", **ASK) as response:
+            next(part for part in response.iter_text() if '"delta"' in part)
+        leaving.served.stop()
+        assert staying.http.delete(path_of(response)).status_code == 204
+        whole = staying.http.get(path_of(response)).text
+
+    assert frames(whole)[-1]["stop_reason"] == "stopped"
+    assert len(bench.fake.journal) == 1
+
+
+def test_a_request_that_kills_its_workers_is_given_up(bench: Bench, two: list[Server]) -> None:
+    """After four producers the next one writes an error instead of asking again."""
+    bench.play(INSTANT)
+    run = Run("a-deadly-request", 0)
+
+    asyncio.run(two[0].relay.retake(run.turn(5), {}))
+
+    assert [(entry.kind, entry.frame["error"]) for entry in run.entries] == [("error", "server_error")]
+    assert "4 workers died" in run.entries[0].frame["message"]
+    assert len(bench.fake.journal) == 0
+
+
+def test_an_ended_run_is_forgotten_after_its_age_on_redis_too(bench: Bench) -> None:
+    """RUN_AGE after its end, a run is 404, and Redis holds nothing of it."""
+    bench.play(INSTANT)
+    with bench.servers({"run_age": 0.2, "lease": 0.1}) as (server,):
+        path = path_of(server.http.post("/chat/stream", **ASK))
+
+        assert soon(lambda: server.http.get(path).status_code == 404)
+        name = path.rpartition("/")[2]
+        with Redis.from_url(bench.redis_url) as database:
+            assert soon(lambda: not database.keys(f"*{name}*"))
+
+
+def test_an_outage_tells_nobody_where_redis_is(bench: Bench) -> None:
+    """The refusal says what to check, and no address or password."""
+    with ExitStack() as stack:
+        secret = "redis://:hunter2@127.0.0.1:1/0"
+        server = Server(stack, bench.fake, secret, "", lease=0.3)
+        refused = server.http.post("/chat/stream", **ASK)
+
+    assert (refused.status_code, "REDIS_URL" in refused.text) == (503, True)
+    assert not [part for part in ("hunter2", "127.0.0.1:1", "connecting") if part in refused.text]
