@@ -24,7 +24,11 @@ LAST_WORD = re.compile(rf"\s+\S{{1,{WORD}}}$")
 SPACE = re.compile(r"\s*")
 DOTS = re.compile(r"(?:\.\.\.|…) ?")
 END = re.compile(r"(?:[:…]|\.\.\.|\.(?=\s))(?: |\n+)?|\n+")
-BROKE = re.compile(r"left off|stopped|broke off|interrupt|cut off|the (?:rest|remainder|continuation)", re.I)
+BROKE = re.compile(
+    r"\bwhere (?:\w+ ){1,3}?(?:left off|stopped|broke off|interrupted|cut off)\b"
+    r"|\bfor the interruption\b|\bhere(?:['’]s| is) the (?:rest|remainder|continuation)\b",
+    re.I,
+)
 GOING_ON = re.compile(r"continuing|resuming|picking up|carrying on", re.I)
 OPENERS = (
     "sure",
@@ -52,6 +56,7 @@ OPENERS = (
     "…",
 )
 """How an introduction begins, in small letters."""
+OPENED = re.compile(rf"(?:{'|'.join(map(re.escape, OPENERS))})(?!\w)", re.I)
 
 
 def broken_at(text: str) -> tuple[str, str]:
@@ -76,7 +81,7 @@ def introduction(text: str) -> int:
     """Return how many characters at the beginning of `text` only introduce what follows."""
     if dots := DOTS.match(text):
         return dots.end()
-    if not text[:MOST].lower().startswith(OPENERS):
+    if not OPENED.match(text):
         return 0
     for end in END.finditer(text, 0, MOST):
         words = text[: end.start()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -247,3 +248,16 @@ def test_an_unknown_recovery_is_refused() -> None:
     """A word for it that nobody knows is one clear error."""
     with pytest.raises(ValueError, match="recovery='again'"):
         Lab(recovery="again")  # type: ignore[arg-type]
+
+
+def test_the_documented_round_runs() -> None:
+    """The code in docs/conversations.md does what it says: a call, its answer, the last word, and its cost."""
+    text = (Path(__file__).parents[1] / "docs" / "conversations.md").read_text("utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+
+    exec(compile(code, "docs/conversations.md", "exec"), names)
+    with names["lab"]:
+        assert names["run"].text == "The tool answered: Rain, 7 degrees."
+        assert names["run"].cost > 0
+        assert [turn["role"] for turn in names["said"]] == ["user", "assistant", "user"]

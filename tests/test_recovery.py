@@ -180,6 +180,18 @@ def test_every_cut_is_mended_exactly(fake: Bench, model: str, voice: dict[str, A
         assert talk.only("done")["recoveries"] == 1
 
 
+@pytest.mark.parametrize("repeated", [1, 4, 7])
+def test_what_is_too_short_to_tell_stands_and_nothing_is_lost(fake: Bench, repeated: int) -> None:
+    """A repetition below the seam's minimum is the error that remains: it is there twice, and no text is missing."""
+    for after in range(4, 60, 5):
+        talk = Talk(fake, faults.Drop(after=after), voice=Voice(TEXT, thinking=False, overlap=repeated)).ask("continue")
+        keep = talk.only("reset")["keep_chars"]
+
+        assert talk.text[:keep] == TEXT[:keep]
+        assert talk.text.endswith(TEXT[keep:])
+        assert len(talk.text) - len(TEXT) <= repeated + 1
+
+
 def test_old_models_are_prefilled_and_new_ones_told(fake: Bench) -> None:
     """A prefill never ends in white space; a model that takes none gets a message that quotes the end."""
     Talk(fake, faults.Drop(after=30)).ask("continue", request(OLD))

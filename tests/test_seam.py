@@ -33,6 +33,7 @@ PREAMBLES = [
     "Sure, continuing: ",
     "Certainly! Here's the rest of the response:\n\n",
     "I'll continue from where I left off. ",
+    "Apologies for the interruption. ",
     "…",
 ]
 
@@ -141,12 +142,21 @@ def test_what_repeats_by_nature_is_left_alone(kept: str, continuation: str) -> N
         "I will continue to argue. The point is",
         " Continuing: as it was",
         "Okay.",
+        "oke, nobody has the rest. Then you may ask the model to continue from where it stopped,",
+        "Here the rest of the house is asleep: nobody stirs.",
+        "Sure, he stopped: the road ended.",
     ],
 )
 def test_an_answer_that_only_sounds_like_one_is_no_introduction(text: str) -> None:
     """What speaks of something else than the interruption is text of the answer."""
     assert introduction(text) == 0
     assert joined(Seam("Before", ""), text) == "Before" + text
+
+
+def test_no_part_of_an_answer_is_taken_for_an_introduction() -> None:
+    """Not even where answers speak of interruptions, wherever one begins to read."""
+    for text in (*PROSE, answers.RETRYING, answers.CACHE, MARKED):
+        assert not any(introduction(text[at:]) for at in range(len(text)))
 
 
 def test_a_shorter_repetition_stands() -> None:
