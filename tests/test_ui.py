@@ -24,7 +24,7 @@ from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
 
 HERE = Path(__file__).parent / "ui"
-STEADY = Pace(0.0, 0.005, 0.0, 0.0)
+STEADY = Pace(0.0, 0.002, 0.0, 0.0)
 LONG = ". ".join(f"{ANSWER} Number {number} 🌊" for number in range(9))
 SLOW = Scenario(voice=Voice(LONG, thinking=False), pace=STEADY)
 SLOWER = Scenario(voice=Voice(LONG, thinking=False), pace=Pace(0.0, 0.1, 0.0, 0.0))
@@ -247,7 +247,7 @@ def test_an_upstream_that_breaks_is_an_error_on_the_page(
     shared: Bench, page: Driver, fault: faults.Fault, fetched_whole: bool
 ) -> None:
     """What came stays on screen, the state is `error`, and the metadata tells its kind; it never looks complete."""
-    shared.follow(Scenario(faults=[fault], voice=PLAIN, pace=STEADY))
+    shared.follow(Scenario(faults=[fault], voice=PLAIN, pace=Pace(0.0, 0.02, 0.0, 0.0)))
 
     told = page.play(api(shared), whole=fetched_whole)
 
@@ -465,7 +465,7 @@ def test_where_there_is_nothing_to_resume_the_page_is_ready(shared: Bench, page:
 def begun_anew(shared: Bench, recovery: str, *, overlap: int = 0) -> None:
     """Let the upstream break off once in the middle of a text, and the server mend that."""
     voice = Voice(LONG, thinking=False, overlap=overlap)
-    scenario = Scenario(faults=[faults.Drop(after=20)], voice=voice, pace=STEADY)
+    scenario = Scenario(faults=[faults.Drop(after=20)], voice=voice, pace=Pace(0.0, 0.005, 0.0, 0.0))
     shared.follow(
         scenario, RetryPolicy(max_retries=2, base_delay=0.01, jitter="none"), recovery=recovery, orphan_grace=5
     )

@@ -2,7 +2,7 @@
 // Usage: node use_chat.mjs 6|7 URL, the URL of the folder that serves our scripts
 
 import { createInterface } from "node:readline";
-import { createElement } from "react";
+import { createElement, useEffect } from "react";
 import { create } from "react-test-renderer";
 
 const [version, folder] = process.argv.slice(2);
@@ -42,7 +42,6 @@ class Page {
   constructor(job, messages, resume = false) {
     this.data = [];
     this.finishes = [];
-    this.statuses = [];
     const under = job.split ? byteByByte : undefined;
     const fetch = job.whole ? wholeFetch({ policy: EAGER, fetch: under }) : under;
     const options = {
@@ -60,14 +59,16 @@ class Page {
     };
     const View = () => {
       this.chat = useChat(options);
-      if (this.statuses.at(-1) !== this.chat.status) this.statuses.push(this.chat.status);
+      useEffect(() => {
+        this.mounted = true; // and the hook's own effects, which come first, have subscribed it
+      }, []);
       return null;
     };
     this.root = create(createElement(View));
   }
 
   async settled(count) {
-    await until(() => this.finishes.length >= count && ["ready", "error"].includes(this.chat.status));
+    await until(() => this.mounted && this.finishes.length >= count && ["ready", "error"].includes(this.chat.status));
     await tick();
   }
 
@@ -75,7 +76,7 @@ class Page {
     const { status, error, messages } = this.chat;
     const failed = error && { name: error.name, message: error.message };
     const texts = messages.map(shown);
-    return { status, error: failed ?? null, messages, texts, data: this.data, finishes: this.finishes, statuses: this.statuses };
+    return { status, error: failed ?? null, messages, texts, data: this.data, finishes: this.finishes };
   }
 }
 
@@ -126,6 +127,7 @@ const plays = {
   // Opens a page that asks to resume, where there is nothing to resume.
   async idle(page, job) {
     const next = new Page(job, [], true);
+    await until(() => next.mounted);
     await new Promise((resolve) => setTimeout(resolve, 100));
     return next;
   },
@@ -136,7 +138,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   let result;
   try {
     const page = new Page(job, job.messages ?? []);
-    await tick();
+    await until(() => page.mounted);
     const last = await plays[job.play](page, job);
     result = { ...last.told(), broken: last.broken ?? null };
     last.root.unmount();
