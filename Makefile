@@ -33,6 +33,7 @@ bench: .stamp-dev
 	$(BIN)/python benchmarks/fake.py
 	$(BIN)/python benchmarks/proxy.py
 	$(BIN)/python benchmarks/recovery.py
+	$(BIN)/python benchmarks/runs.py
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/view.py --quick
 
