@@ -316,18 +316,25 @@ def best_of(grid: Any) -> str:
 @main.command()
 @click.argument("url")
 @click.option("--hop", "hops", multiple=True, help="The same endpoint further inside; repeat from outer to inner.")
+@click.option("--watch", metavar="SECONDS", default=0.0, help="After a finding wait for the cure, and probe again.")
 @as_json
-def doctor(url: str, hops: tuple[str, ...], as_json: bool) -> None:
+def doctor(url: str, hops: tuple[str, ...], watch: float, as_json: bool) -> None:
     """Find out whether what stands before URL holds streams back, which hop it is, and the cure.
+
+    With --watch the finding is printed first; the chain is probed again as soon as it streams, or the time is over.
 
     \b
     Example:
       claude-lab doctor https://chat.example.com --hop http://10.0.0.5:8000
+      claude-lab doctor https://chat.example.com --watch 600
     """
     from claude_lab import diagnosis
 
     with one_sentence():
         report = diagnosis.doctor(url, hops)
+        if watch and report.findings:
+            click.echo(f"{report}\n\nwaiting for the cure, {watch:g} s at most ...\n", err=as_json)
+            report = report.again(within=watch)
     put(report.as_dict() if as_json else report, as_json=as_json)
     raise SystemExit(report.exit_code)
 

@@ -25,6 +25,8 @@ from claude_lab.report import Report, Verdict
 
 MOUNTED = "/_lab/probe"
 WATCHED = 15.0
+PAUSE = 1.0
+"""Seconds between two looks at a chain that is being cured."""
 STEP_CAUSES: dict[Kind, Cause] = {"steps": Cause.PIPE, "wire steps": Cause.TLS_RECORD}
 
 
@@ -35,9 +37,27 @@ def doctor(
 
     `url` is the outermost address of a probe's endpoint, or of a lab's server, which mounts one. `hops` are addresses
     of the same endpoint at each proxy, from the app outwards. `silences` are gaps in seconds to try. A URL without a
-    probe behind it is watched once. `context` trusts a test's certificate. Takes 3 to 15 seconds.
+    probe behind it is watched once. `context` trusts a test's certificate. Takes 3 to 15 seconds. After the cure
+    `report.again()` probes once more, and `report.again(within=60)` as soon as it helps.
     """
-    return background.portal().run(examine(url, hops, context=context, silences=silences), timeout=600)
+    report = background.portal().run(examine(url, hops, context=context, silences=silences), timeout=600)
+
+    def repeat(findings: tuple[Finding, ...], within: float) -> Report:
+        background.portal().run(cure(url, findings, within, context=context), timeout=within + 600)
+        return doctor(url, hops, context=context, silences=silences)
+
+    return dataclasses.replace(report, repeat=repeat)
+
+
+async def cure(url: str, findings: Sequence[Finding], within: float, *, context: ssl.SSLContext | None = None) -> None:
+    """Wait, at most so many seconds, until something streams that was found not to."""
+    until = clock.now() + within
+    while clock.now() < until:
+        found = await endpoint(url, context)
+        asked = dict.fromkeys(CONDITIONS[finding.when] for finding in findings)
+        if found is not None and any([await asked_at(found, context).streams(question) for question in asked]):
+            return
+        await asyncio.sleep(min(PAUSE, max(0.0, until - clock.now())))
 
 
 async def examine(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from claude_lab.causes import Finding
@@ -16,6 +17,7 @@ class Report:
 
     `death` is how an upstream that breaks off looks to the client, `leaving` how many seconds it took until the
     origin knew that the client had left (None: not within two seconds), `silence` the longest gap that survived.
+    `cured` are the findings of the report before, of which this is an `again()`, that are gone.
     """
 
     url: str
@@ -26,6 +28,22 @@ class Report:
     leaving: float | None = None
     silence: float | None = None
     seconds: float = 0.0
+    cured: tuple[Finding, ...] = ()
+    repeat: Callable[[tuple[Finding, ...], float], Report] | None = field(default=None, repr=False, compare=False)
+
+    def again(self, *, within: float = 0.0) -> Report:
+        """Probe once more, after the cure, and say what it cured.
+
+        With `within` it keeps asking for so many seconds what did not stream, and examines the chain as soon as
+        something of that does. Raises ValueError for a report that was not made by `doctor`.
+        """
+        if self.repeat is None:
+            raise ValueError("This report knows no way to its chain; ask doctor(url) again.")
+        after = self.repeat(self.findings, within)
+        left = {(finding.cause, finding.when) for finding in after.findings}
+        told = after.verdict != "unreachable"  # what cannot be reached is not cured
+        gone = [finding for finding in self.findings if told and (finding.cause, finding.when) not in left]
+        return replace(after, cured=tuple(gone))
 
     @property
     def streams(self) -> bool:
@@ -39,23 +57,13 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        findings = [
-            {
-                "cause": finding.cause.name.lower(),
-                "says": finding.cause.value,
-                "where": finding.where,
-                "when": finding.when,
-                "evidence": finding.evidence,
-                "cured_by": finding.cured_by,
-                "fix": finding.fix,
-            }
-            for finding in self.findings
-        ]
         names = ("url", "verdict", "probes", "death", "leaving", "silence", "seconds")
-        return {**{name: getattr(self, name) for name in names}, "findings": findings}
+        findings = {name: [plain(finding) for finding in getattr(self, name)] for name in ("findings", "cured")}
+        return {**{name: getattr(self, name) for name in names}, **findings}
 
     def __str__(self) -> str:
         lines = [f"{self.url}: {self.verdict}"]
+        lines += [f"  cured: {finding.cause.value} ({finding.when})" for finding in self.cured]
         for finding in self.findings:
             lines.append(f"  {finding.where}: {finding.cause.value} ({finding.when}; {finding.evidence})")
             lines += [f"    streams after: {finding.cured_by}"] if finding.cured_by else []
@@ -72,3 +80,9 @@ class Report:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
+
+
+def plain(finding: Finding) -> dict[str, str]:
+    """Return a finding as plain data."""
+    told = {"cause": finding.cause.name.lower(), "says": finding.cause.value, "fix": finding.fix}
+    return {**told, **{name: getattr(finding, name) for name in ("where", "when", "evidence", "cured_by")}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -226,6 +227,30 @@ def test_the_longest_silence_gives_the_heartbeat(live: dict[str, Report]) -> Non
     assert live["hasty"].silence == 0.2
     assert "heartbeat every 0.1 s" in str(live["hasty"])
     assert "the cut is visible" in live["hasty"].death
+
+
+def test_a_cured_chain_is_probed_again_by_itself() -> None:
+    """The report waits until what was held streams, and says what was cured; a chain that went away is not cured."""
+    with background.serve(Probe(), protocol=background.TransportProtocol) as origin, Proxy(origin.url, OLD) as proxy:
+        before = doctor(proxy.url)
+        cured = replace(proxy.routes[""], rule=NEW)
+        timer = threading.Timer(0.5, proxy.routes.__setitem__, ("", cured))
+        timer.start()
+        after = before.again(within=30)
+        timer.join()
+    gone = before.again()
+
+    assert [finding.cause for finding in before.findings] == [Cause.PIPE]
+    assert (after.findings, after.cured) == ((), before.findings)
+    assert "cured: a proxy collects the response in buffers" in str(after)
+    assert after.as_dict()["cured"][0]["cause"] == "pipe"
+    assert (gone.verdict, gone.cured) == ("unreachable", ())
+
+
+def test_a_report_from_elsewhere_says_where_to_get_one() -> None:
+    """One that was built by hand, or read from a file, has no chain to probe."""
+    with pytest.raises(ValueError, match="ask doctor"):
+        Report("http://chain", "held", (), {}).again()
 
 
 def test_a_url_that_is_not_there_is_unreachable() -> None:
