@@ -65,8 +65,8 @@ def check_name(name: str) -> None:
 def encode(kind: str, frame: dict[str, Any], seq: int, epoch: int = 1) -> bytes:
     """Return a frame's bytes: the JSON alone in its block, then its id in one of its own."""
     if len(frame) == 1 and type(text := frame.get("text")) is str:  # a delta, as nearly all frames are
-        fields = f'"type": "{kind}", "text": {encode_string(text)}, "id": "{epoch}-{seq}"'
-        return f"data: {{{fields}}}\n\nid: {epoch}-{seq}\n\n".encode()
+        at = f"{epoch}-{seq}"
+        return f'data: {{"type": "{kind}", "text": {encode_string(text)}, "id": "{at}"}}\n\nid: {at}\n\n'.encode()
     if "id" in frame:  # the event's id has the last word
         frame = {name: value for name, value in frame.items() if name != "id"}
     return encode_json(kind, json.dumps(frame), seq, epoch)
@@ -110,23 +110,23 @@ class Run:
 
     def write(self, epoch: int, frames: Iterable[Frame]) -> None:
         """Add the frames of the producer of that epoch, unless another has taken over."""
-        if epoch != self.epoch:
+        if epoch != self.epoch or self.ended:
             return
-        seq = len(self.entries)
-        for kind, frame in frames:
-            if self.ended:
+        made: list[Entry] = []
+        for seq, (kind, frame) in enumerate(frames, len(self.entries) + 1):
+            made.append(Entry(seq, kind, frame, encode(kind, frame, seq, epoch), epoch))
+            if kind in FINAL:
                 break
-            seq += 1
-            self._add(Entry(seq, kind, frame, encode(kind, frame, seq, epoch), epoch))
+        self._add(made)
         if self.size_bytes > self.bounds.run_bytes and not self.ended:
             self.stop()
             self.append(*too_long(self.bounds.run_bytes))
         self.announce()
 
-    def _add(self, entry: Entry) -> None:
-        self.entries.append(entry)
-        self.size_bytes += len(entry.data)
-        if entry.kind in FINAL:
+    def _add(self, made: list[Entry]) -> None:
+        self.entries += made
+        self.size_bytes += sum([len(entry.data) for entry in made])
+        if made and made[-1].kind in FINAL:
             self.ended, self.ended_at = True, now()
 
     def announce(self) -> None:

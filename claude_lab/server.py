@@ -55,6 +55,7 @@ class Relay:
         self.share = policy.share()
         self.runs = self._runs()
         self.client: Any = None
+        self.upstream: Any = None
         self.warnings: list[str] = []
 
     def _runs(self) -> Runs | SharedRuns:
@@ -93,7 +94,7 @@ class Relay:
 
     async def _relay(self, run: Writer, request: dict[str, Any], translator: Translator, came: list[Frame]) -> None:
         # The SDK takes a second to import: off the loop, so that the server answers meanwhile.
-        upstream = await asyncio.to_thread(load_upstream)
+        upstream = self.upstream = self.upstream or await asyncio.to_thread(load_upstream)
 
         if self.client is None:
             self.client = upstream.make_client(self.settings)
@@ -120,7 +121,7 @@ class Relay:
                 made = translator.frames(batch, at)
                 came += made
                 run.extend(made)
-                if any(event["type"] == "ping" for event in batch):
+                if not made and any(event["type"] == "ping" for event in batch):
                     run.ping()
 
     async def open(self, asked: Request, name: str | None, request: dict[str, Any]) -> Run:

@@ -93,7 +93,7 @@ class SharedRun(Run):
         """Add what the log says next; what is known already is passed over."""
         if seq == len(self.entries) + 1:
             self.epoch = max(self.epoch, epoch)
-            self._add(Entry(seq, kind, frame, encode_json(kind, told, seq, epoch), epoch))
+            self._add([Entry(seq, kind, frame, encode_json(kind, told, seq, epoch), epoch)])
 
     def _lose(self) -> None:
         """Stop producing, without a word in the log: it is another's now."""

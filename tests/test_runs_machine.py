@@ -85,10 +85,11 @@ class Subscribed(Memory):
         queues = self.queues
 
         class Telling(Run):
-            def _add(self, entry: Entry) -> None:
-                Run._add(self, entry)
+            def _add(self, made: list[Entry]) -> None:
+                Run._add(self, made)
                 for queue in queues:
-                    queue.put_nowait(entry)
+                    for entry in made:
+                        queue.put_nowait(entry)
 
         self.run = self.runs.runs["", NAME] = Telling(NAME, FOREVER)
         return Writer(self.run)
