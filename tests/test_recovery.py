@@ -252,7 +252,7 @@ def test_a_rough_day_loses_nothing(fake: Bench, strategy: Strategy, model: str) 
         assert talk.text == voice.answer, seed
         assert [kind for kind, _ in talk.frames if kind in ("start", "done", "error")] == ["start", "done"]
         resets += talk.kinds.count("reset")
-    assert resets > 5
+    assert resets  # how many depends on what a read happens to take together
 
 
 def test_a_refused_further_request_is_retried_too(fake: Bench) -> None:
