@@ -18,6 +18,7 @@ class Cause(Enum):
     METHOD = "a proxy streams only for some methods"
     SPLIT_CHUNKS = "each event waits for the next: its chunk is written in two pieces"
     STORE = "a proxy stores the whole answer before it forwards it"
+    CACHE = "a cache answers in the app's place, with what it kept of an earlier answer"
     ORIGIN = "the origin itself writes late: its event loop is blocked, or its provider is bursty"
     UNREACHABLE = "no event of the probe came through"
     UNKNOWN = "cannot tell"
@@ -58,6 +59,10 @@ FIXES: dict[Cause, dict[str, str]] = {
         "lighttpd": "Set `server.stream-response-body = 2`.",
         "mitmproxy": "Run it with `--set stream_large_bodies=1`.",
         "": "Switch on response streaming in that proxy, or take it out of the path.",
+    },
+    Cause.CACHE: {
+        "nginx": "Set `proxy_cache off;` in the location, or leave `Cache-Control` out of `proxy_ignore_headers`.",
+        "": "Let the cache pass POST and text/event-stream by.",
     },
     Cause.ORIGIN: {"": "Look at the app: a blocking call on its event loop, or a provider that sends in bursts."},
     Cause.UNREACHABLE: {"": "Check the URL, and that the probe's endpoint is mounted behind the chain."},

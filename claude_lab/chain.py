@@ -101,6 +101,8 @@ async def findings_of(chain: Chain) -> list[Finding]:
     await chain.all(*VARIANTS.values(), BASE.but(**SLOW))
     if (await chain.shape(BASE)).kind == "origin":
         return [Finding(Cause.ORIGIN, "the origin", "always", str(chain.shapes[BASE]), server=chain.server)]
+    if "replay" in (chain.shapes[question].kind for question in VARIANTS.values()):
+        return [Finding(Cause.CACHE, chain.url, "always", str(Pattern("replay")), server=chain.server)]
     if not await chain.streams(BASE):
         return [await explained(chain, BASE, "always")]
     return [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,7 +83,8 @@ def lint(source: str | Path, *, version: tuple[int, ...] = (1, 22, 1), heartbeat
 def advise(at: Location, version: tuple[int, ...], heartbeat: float) -> Advice:
     """Judge one location."""
     rule = Rule.of_location(at, version=version, tls=False)
-    forecasts = tuple(forecast(rule, client) for client in clients(at))
+    cache = "" if at.get("proxy_cache", "off") == "off" else "; so on a miss: a cache's hits are not played"
+    forecasts = tuple(replace(told, why=told.why + cache) for told in (forecast(rule, who) for who in clients(at)))
     traps = tuple(trap for check in CHECKS for trap in check(at, rule, heartbeat))
     path = f"{at.modifier} {at.path}".strip()
     return Advice(at.file, at.line, path, at.upstream, forecasts, traps)

@@ -61,6 +61,7 @@ class Observation:
 
     `ended` is "whole", "cut", "reset", "closed" (only the connection's close said so), "silent" (nobody ended it),
     "left" (we did), or "refused". `noise` is the longest time our own loop was late; below it nothing can be told.
+    `fresh` is the word by which the question is told from others.
     """
 
     question: Question
@@ -71,6 +72,13 @@ class Observation:
     tail: str = ""
     noise: float = 0.0
     head_after: float | None = None
+    fresh: str = ""
+
+    @property
+    def replayed(self) -> bool:
+        """Whether the answer is one to an earlier question: a cache had kept it. Only a named question can tell."""
+        said = self.head.get(MARK) if self.head else ""
+        return bool(self.fresh) and said not in ("", "1", self.fresh)
 
     @property
     def status(self) -> int:

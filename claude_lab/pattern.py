@@ -10,7 +10,9 @@ from typing import Literal
 
 from claude_lab.observation import Observation, Read
 
-Kind = Literal["streams", "end", "steps", "wire steps", "clumps", "late", "origin", "noisy", "nothing", "unclear"]
+Kind = Literal[
+    "streams", "end", "steps", "wire steps", "clumps", "late", "origin", "noisy", "nothing", "unclear", "replay"
+]
 STREAMING_SHARE = 0.9
 HELD = 0.6  # of the gap between events: an event held longer has company, or is late
 
@@ -43,6 +45,7 @@ class Pattern:
             "origin": f"the origin itself wrote up to {self.number * 1000:.0f} ms late",
             "noisy": f"this machine was {self.number * 1000:.0f} ms late itself",
             "nothing": "no events",
+            "replay": "the answer to an earlier question, kept by a cache",
             "unclear": f"{self.share:.0%} of the events on time, in {self.bursts} bursts",
         }
         return words[self.kind]
@@ -51,6 +54,8 @@ class Pattern:
 def pattern(seen: Observation) -> Pattern:
     """Name the shape of one observation of a probe with its own gap between events."""
     plan = seen.question.plan
+    if seen.replayed:
+        return Pattern("replay")
     if not seen.arrivals or plan is None:
         return Pattern("nothing")
     gap = plan.every * plan.group

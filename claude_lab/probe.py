@@ -12,6 +12,7 @@ Mount it behind the chain to examine; `claude_lab.diagnosis` asks it questions t
 | `fill` | what fills the events up: `x`, which any compressor makes small, or `random`, which none does | x |
 | `die`, `how` | stop after so many events, by `cut`, `reset` or `hang` | never |
 | `id`, `report` | name this stream; ask what became of the one so named | |
+| `fresh` | any word; the head says it again, so that a cache's replay shows | |
 
 Each event is JSON: `n`, `at` (seconds since the first) and `due` (when it should have been written): a gap between
 the two is the origin's own fault, not a proxy's.
@@ -134,19 +135,19 @@ class Probe:
         except ValueError as error:
             await answer(send, 422, {"error": str(error)})
             return
-        await self._stream(plan, scope, receive, send)
+        await self._stream(plan, asked.get("fresh", "1"), scope, receive, send)
 
     async def _report(self, name: str, send: Send) -> None:
         seen = self.streams.get(name)
         body = {"written": seen.written, "ended": seen.ended, "left": seen.left} if seen else {"error": "unknown id"}
         await answer(send, 200 if seen else 404, body)
 
-    async def _stream(self, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _stream(self, plan: Plan, fresh: str, scope: Scope, receive: Receive, send: Send) -> None:
         seen = self.streams[plan.id] = Seen()
         while len(self.streams) > REMEMBERED:
             self.streams.popitem(last=False)
         watch = asyncio.ensure_future(disconnected(receive))
-        play = asyncio.ensure_future(self._play(plan, seen, scope, send))
+        play = asyncio.ensure_future(self._play(plan, fresh, seen, scope, send))
         try:
             await asyncio.wait({watch, play}, return_when=asyncio.FIRST_COMPLETED)
             if not play.done():
@@ -157,8 +158,8 @@ class Probe:
                 with contextlib.suppress(asyncio.CancelledError, OSError):
                     await task
 
-    async def _play(self, plan: Plan, seen: Seen, scope: Scope, send: Send) -> None:
-        fields = [("content-type", plan.type), ("cache-control", "no-cache"), (MARK, "1")]
+    async def _play(self, plan: Plan, fresh: str, seen: Seen, scope: Scope, send: Send) -> None:
+        fields = [("content-type", plan.type), ("cache-control", "no-cache"), (MARK, fresh if word(fresh) else "1")]
         fields += [("x-accel-buffering", plan.accel)] if plan.accel else []
         headers = [(name.encode(), value.encode("latin-1")) for name, value in fields]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -186,6 +187,11 @@ def filling(plan: Plan, number: int, size: int) -> str:
     if plan.fill == "x":
         return "x" * size
     return hashlib.shake_256(b"%d" % number).hexdigest(max(0, size) // 2 + 1)[: max(0, size)]
+
+
+def word(text: str) -> bool:
+    """Whether a text may stand in a header: a few letters and digits."""
+    return text.isascii() and text.isalnum() and len(text) <= 64
 
 
 async def disconnected(receive: Receive) -> None:

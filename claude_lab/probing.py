@@ -55,6 +55,7 @@ async def ask(
     plan = question.plan
     limit = (plan.due(plan.count) if plan else 0.0) + (patience or PATIENCE)
     watch = Watch(question)
+    watch.observation.fresh = uuid.uuid4().hex
     ticker = asyncio.ensure_future(measure_noise(watch.observation))
     try:
         with contextlib.suppress(OSError, TimeoutError, ImportError):  # HTTP/2 needs h2, which may not be there
@@ -70,7 +71,7 @@ async def ask_http1(url: str, watch: Watch, context: ssl.SSLContext | None) -> N
     """Ask over a connection of its own."""
     parts = urlsplit(url)
     secure, port = way(url, context)
-    watcher = Watcher(watch, request(url, watch.observation.question))
+    watcher = Watcher(watch, request(url, watch.observation.question, watch.observation.fresh))
     transport, _ = await asyncio.get_running_loop().create_connection(
         lambda: watcher, parts.hostname or "", port, ssl=secure, server_hostname=parts.hostname if secure else None
     )
@@ -89,7 +90,9 @@ async def ask_http2(url: str, watch: Watch, context: ssl.SSLContext | None) -> N
     headers = {"accept": question.accept, "accept-encoding": "identity", "cache-control": "no-cache"}
     async with httpx.AsyncClient(http2=True, verify=context or True, timeout=PATIENCE, trust_env=False) as client:
         began, body = clock.now(), 0
-        async with client.stream(question.method, target(url, question), headers=headers) as response:
+        async with client.stream(
+            question.method, target(url, question, observation.fresh), headers=headers
+        ) as response:
             fields = tuple(response.headers.multi_items())
             observation.head = Head(f"{response.http_version} {response.status_code} ", fields)
             async for data in response.aiter_raw():
@@ -99,17 +102,17 @@ async def ask_http2(url: str, watch: Watch, context: ssl.SSLContext | None) -> N
         observation.ended = "whole"
 
 
-def target(url: str, question: Question) -> str:
+def target(url: str, question: Question, fresh: str) -> str:
     """Return the URL with the plan in its query, and something that no cache has seen."""
     if question.plan is None:
         return url
     joint = "&" if urlsplit(url).query else "?"
-    return f"{url}{joint}{question.plan.query()}&fresh={uuid.uuid4().hex}"
+    return f"{url}{joint}{question.plan.query()}&fresh={fresh}"
 
 
-def request(url: str, question: Question) -> bytes:
+def request(url: str, question: Question, fresh: str = "") -> bytes:
     """Return the request's bytes."""
-    parts = urlsplit(target(url, question))
+    parts = urlsplit(target(url, question, fresh))
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     fields = [("Host", parts.netloc.rpartition("@")[2]), ("Accept", question.accept), ("Cache-Control", "no-cache")]
     if question.encoding:

@@ -130,6 +130,23 @@ def test_a_compressor_that_nothing_switches_off_is_told_from_a_store(store: bool
     assert (verdict, found) == ("held", [(ALWAYS, cause)])
 
 
+async def replaying(question: Question) -> Observation:
+    """A cache that answers every question with what it kept of an earlier one."""
+    watch = Watch(question)
+    watch.observation.fresh = "new"
+    watch.feed(b"HTTP/1.1 200 OK\r\n%s: old\r\nconnection: close\r\n\r\n" % MARK.encode(), seen=0.0)
+    watch.feed(b"".join(data for _, data in events_of(Plan(), lambda number: 0.0)), seen=0.0)
+    watch.close()
+    return watch.observation
+
+
+def test_a_cache_is_not_taken_for_a_store() -> None:
+    """An answer that names another question's word was never asked of the app."""
+    _, verdict, found = examined(replaying)
+
+    assert (verdict, found) == ("held", [(ALWAYS, Cause.CACHE)])
+
+
 @pytest.mark.parametrize("hops", [(), (NEW,), (OLD.but(buffering=False),)])
 def test_a_blocked_event_loop_is_not_a_proxy(hops: tuple[Rule, ...]) -> None:
     """Events that were written late tell so themselves."""

@@ -85,3 +85,12 @@ def test_what_cannot_be_read_is_an_error() -> None:
         lint("missing.conf")
     with pytest.raises(ConfError, match="line"):
         lint("location / { proxy_pass")
+
+
+def test_a_cached_location_says_what_its_forecast_is_of() -> None:
+    """Hits are not played, and the report says so; without a cache it says nothing of one."""
+    conf = "server {{ location / {{ proxy_pass http://127.0.0.1:1; proxy_http_version 1.1; {} }} }}"
+    told = [str(lint(conf.format(cache))) for cache in ("proxy_cache zone;", "proxy_cache off;", "")]
+
+    assert ["a cache's hits are not played" in text for text in told] == [True, False, False]
+    assert "cached-stream" in told[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -38,13 +39,32 @@ def test_a_plan_survives_its_query() -> None:
     assert Plan.parse(plan.query()) == plan
 
 
-@pytest.mark.parametrize("query", ["count=0", "every=-1", "size=5", "how=melt", "count=many", "accel=a%0d%0ab"])
+@pytest.mark.parametrize(
+    "query", ["count=0", "every=-1", "size=5", "how=melt", "fill=holes", "count=many", "accel=a%0d%0ab"]
+)
 def test_a_bad_question_is_a_422(url: str, query: str) -> None:
     """With the bound in the message."""
     reader, body, _ = fetch(url, f"/?{query}")
 
     assert reader.head is not None
     assert (reader.head.status, "error" in json.loads(body)) == (422, True)
+
+
+@pytest.mark.parametrize(("given", "said"), [("abc1", "abc1"), ("a%0d%0ab", "1"), ("%E2%82%AC", "1"), ("x" * 65, "1")])
+def test_a_fresh_word_is_said_again(url: str, given: str, said: str) -> None:
+    """So an answer that a cache had kept shows; what could not stand in a header is not repeated."""
+    reader, _, _ = fetch(url, f"/?count=1&fresh={given}")
+
+    assert reader.head is not None
+    assert reader.head.get(MARK) == said
+
+
+def test_random_filling_has_the_asked_size_and_does_not_compress(url: str) -> None:
+    """A compressor halves it at most: hexadecimal digits carry four bits each."""
+    _, body, _ = fetch(url, "/?count=3&every=0&size=4000&fill=random")
+
+    assert len(body) == 3 * 4000
+    assert len(zlib.compress(body)) > 0.45 * len(body)
 
 
 @pytest.mark.parametrize(("how", "ended"), [("cut", "closed"), ("reset", "reset")])
