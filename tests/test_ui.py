@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,17 @@ def broken(proxy: Proxy, how: str, after_bytes: int, **rule: Any) -> str:
     upstream = proxy.routes[""].upstream
     proxy.routes[""] = Route(upstream, Rule(**rule), Cut(after_bytes, how))  # type: ignore[arg-type]  # a test's words
     return f"{proxy.url}{PREFIX}/chat/ui"
+
+
+@contextmanager
+def another_way_back(proxy: Proxy, at: str) -> Iterator[str]:
+    """Let who comes back pass unharmed."""
+    there = f"{PREFIX}/chat/ui/"
+    proxy.routes[there] = Route(proxy.routes[""].upstream + there)
+    try:
+        yield at
+    finally:
+        del proxy.routes[there]
 
 
 def kinds(told: dict[str, Any]) -> list[str]:
@@ -207,6 +219,7 @@ def test_a_tool_is_called_and_its_result_goes_back(shared: Bench, page: Driver) 
     assert len(first) == 1
     assert (call["name"], result["content"], result["tool_use_id"]) == ("weather", "Rain.", call["id"])
     assert [finish["finishReason"] for finish in told["finishes"]] == ["tool-calls", "stop"]
+    assert told["calls"] == [call["id"]]
     assert kinds(told) == ["step-start", "tool-weather", "step-start", "text"]
     assert whole(told, "The tool answered: Rain..")
 
@@ -299,6 +312,20 @@ def test_the_whole_fetch_heals_cuts(shared: Bench, proxy: Proxy, page: Driver, h
     assert whole(told, LONG)
     assert len(shared.fake.journal) == 1
     assert [each.ended for each in proxy.passages][:3] == ["cut"] * 3
+
+
+@pytest.mark.parametrize("after_bytes", [420, 600, 900])
+def test_the_whole_fetch_heals_a_cut_in_the_first_events(
+    shared: Bench, proxy: Proxy, page: Driver, after_bytes: int
+) -> None:
+    """Before any event was whole it has no id to go back with, and is sent everything: still nothing comes twice."""
+    shared.follow(SLOW, orphan_grace=5.0)
+
+    with another_way_back(proxy, broken(proxy, "close", after_bytes)) as at:
+        told = page.play(at, whole=True)
+
+    assert whole(told, LONG)
+    assert len(shared.fake.journal) == 1
 
 
 @pytest.mark.parametrize(("how", "chunked"), [("close", True), ("reset", True), ("close", False)])
@@ -433,21 +460,16 @@ def test_a_page_loaded_anew_in_the_middle_of_a_tool_turn_keeps_the_call(shared: 
     assert whole(told, "The tool answered: Rain in Oslo..")
     assert kinds(told) == ["step-start", "tool-weather", "step-start", "text"]
     assert told["messages"][-1]["parts"][1]["output"] == "Rain in Oslo."
-    assert [len(told["messages"]), len(shared.fake.journal)] == [2, 2]
+    assert [len(told["messages"]), len(shared.fake.journal), told["calls"]] == [2, 2, []]
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_a_page_that_was_cut_resumes_by_hand(shared: Bench, proxy: Proxy, page: Driver, how: str) -> None:
     """`resumeStream()` after the error shows the whole answer, once; that is what bare `useChat` can do."""
     shared.follow(SLOW, orphan_grace=5.0)
-    at = broken(proxy, how, 2500)
-    there = f"{PREFIX}/chat/ui/"
-    proxy.routes[there] = Route(proxy.routes[""].upstream + there)
 
-    try:
+    with another_way_back(proxy, broken(proxy, how, 2500)) as at:
         told = page.play(at, "resume")
-    finally:
-        del proxy.routes[there]
 
     assert told["broken"]["status"] == "error"
     assert len(told["broken"]["texts"][-1]) < len(LONG)

@@ -17,7 +17,9 @@ export function wholeFetch({ fetch: ask = (...given) => globalThis.fetch(...give
     if (!first.ok || !first.body || first.status === 204) return first;
     const run = first.headers.get(RUN);
     const again = async (after) => {
-      const headers = { ...plain(init.headers), [RUN]: run, "last-event-id": after };
+      const headers = new Headers(init.headers ?? {});
+      if (run) headers.set(RUN, run);
+      headers.set("last-event-id", after);
       const { credentials, signal } = init;
       return ask(backUrl(url, init), { method: "GET", headers, credentials, signal });
     };
@@ -33,8 +35,6 @@ export function wholeFetch({ fetch: ask = (...given) => globalThis.fetch(...give
     return new Response(body, { status: first.status, headers: first.headers });
   };
 }
-
-const plain = (headers) => Object.fromEntries(new Headers(headers ?? {}));
 
 // A chat asks by POST at one URL, and comes back by GET at another.
 function backUrl(url, init) {

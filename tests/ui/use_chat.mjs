@@ -34,7 +34,7 @@ async function byteByByte(...given) {
   return new Response(response.body.pipeThrough(cut), { status: response.status, headers: response.headers });
 }
 
-const textOf = (chat) => shown(chat.messages.at(-1) ?? { parts: [] });
+const answer = ({ messages }) => (messages.at(-1)?.role === "assistant" ? shown(messages.at(-1)) : "");
 const shown = ({ parts }) => parts.filter((part) => part.type === "text").map((part) => part.text).join("");
 
 // A page: it holds what the hook returned at the last render, and what its callbacks were told.
@@ -42,6 +42,7 @@ class Page {
   constructor(job, messages, resume = false) {
     this.data = [];
     this.finishes = [];
+    this.calls = [];
     const under = job.split ? byteByByte : undefined;
     const fetch = job.whole ? wholeFetch({ policy: EAGER, fetch: under }) : under;
     const options = {
@@ -54,6 +55,7 @@ class Page {
         this.finishes.push({ isAbort, isDisconnect, isError, finishReason: finishReason ?? null }),
       sendAutomaticallyWhen: job.results ? lastAssistantMessageIsCompleteWithToolCalls : undefined,
       onToolCall: ({ toolCall }) => {
+        this.calls.push(toolCall.toolCallId);
         if (job.results) this.chat.addToolOutput({ tool: toolCall.toolName, toolCallId: toolCall.toolCallId, output: job.results });
       },
     };
@@ -76,7 +78,7 @@ class Page {
     const { status, error, messages } = this.chat;
     const failed = error && { name: error.name, message: error.message };
     const texts = messages.map(shown);
-    return { status, error: failed ?? null, messages, texts, data: this.data, finishes: this.finishes };
+    return { status, error: failed ?? null, messages, texts, data: this.data, finishes: this.finishes, calls: this.calls };
   }
 }
 
@@ -93,7 +95,7 @@ const plays = {
   // Asks, and presses Stop once so many characters are shown; `remote`: somebody else stops the run instead.
   async stop(page, job) {
     page.chat.sendMessage({ text: job.texts[0] });
-    await until(() => textOf(page.chat).length >= job.after);
+    await until(() => answer(page.chat).length >= job.after);
     const url = `${job.api}/${encodeURIComponent(job.chat)}/stream`;
     if (job.remote) await fetch(url, { method: "DELETE", headers: job.headers });
     else page.chat.stop();
@@ -105,7 +107,7 @@ const plays = {
   // at another server when `back` names one.
   async reload(page, job) {
     page.chat.sendMessage({ text: job.texts[0] });
-    await until(() => textOf(page.chat).length >= job.after);
+    await until(() => answer(page.chat).length >= job.after);
     const kept = job.keep ? structuredClone(page.chat.messages) : page.chat.messages.slice(0, 1);
     page.root.unmount();
     await page.chat.stop();
