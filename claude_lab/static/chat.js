@@ -4,6 +4,7 @@ import { ask } from "./reader.js";
 const $ = (id) => document.getElementById(id);
 const base = new URL(".", location.href).href; // a capability prefix is part of it
 const history = []; // what goes along with the next question
+const kept = `claude_lab ${base}`; // a reload finds the conversation there, and the run that is being read
 let token = null;
 let turn = null; // the one that is being answered
 
@@ -32,8 +33,9 @@ const ENDS = { stopped: "stopped", max_tokens: "max_tokens reached", refusal: "r
 const UNHEARD = "Stopped here. The server could not be told; it stops when nobody reads.";
 
 class Turn {
-  constructor(question) {
+  constructor(question, run = null) { // with a run, its answer is read on; else the question is asked
     this.question = question;
+    this.from = run;
     this.leaving = new AbortController();
     $("empty").hidden = true;
     this.asked = element("p", "question", $("turns"), question);
@@ -50,8 +52,10 @@ class Turn {
 
   async run() {
     const messages = history.length ? { messages: history } : {};
-    this.answer = ask(base, { message: this.question, ...messages }, { token, signal: this.leaving.signal });
-    say("Asking");
+    const options = { token, signal: this.leaving.signal, run: this.from };
+    this.answer = ask(base, { message: this.question, ...messages }, options);
+    keep({ question: this.question, run: this.answer.run });
+    say(this.from ? "Coming back" : "Asking");
     this.follow();
     try {
       for await (const frame of this.answer) {
@@ -149,6 +153,7 @@ class Turn {
       $("message").value = this.question;
     }
     turn = null;
+    keep();
     controls();
   }
 
@@ -176,8 +181,25 @@ function controls() {
   $("fresh").disabled = Boolean(turn);
 }
 
-function start(question) {
-  turn = new Turn(question);
+function keep(now = {}) {
+  try {
+    sessionStorage.setItem(kept, JSON.stringify({ history, ...now }));
+  } catch {} // full, or forbidden: the page works without
+}
+
+function recall() {
+  const known = JSON.parse(sessionStorage.getItem(kept) ?? "{}");
+  for (const { role, content } of known.history ?? []) {
+    history.push({ role, content });
+    if (role === "user") element("p", "question", $("turns"), content);
+    else element("div", "text", element("article", "answer", $("turns")), content);
+  }
+  $("empty").hidden = Boolean(history.length);
+  if (known.run) start(known.question, known.run);
+}
+
+function start(question, run) {
+  turn = new Turn(question, run);
   controls();
   turn.run();
 }
@@ -219,7 +241,9 @@ $("fresh").addEventListener("click", () => {
   history.length = 0;
   for (const node of [...$("turns").children]) if (node.id !== "empty") node.remove();
   $("empty").hidden = false;
+  keep();
   say("");
   $("message").focus();
 });
 addEventListener("offline", () => turn && say(OFFLINE, true));
+recall();

@@ -13,6 +13,8 @@
 const ACCEPT = "text/event-stream";
 const RUN = "x-claude-lab-run";
 const MOST_RETRY_DIGITS = 9;
+const ENDED_EARLY = "The stream ended without its final frame.";
+const NOT_WHOLE = "What came is not the whole answer";
 const FINAL = new Set(["done", "error"]);
 const FRAMES = new Set(["start", "retry", "thinking", "delta", "tool", "reset", "moved", ...FINAL]);
 const text = (value) => typeof value === "string";
@@ -103,10 +105,11 @@ class Tape {
 
 // What came of one answer, without a socket: bytes in, frames out, and what to do when a connection has ended.
 export class Reading {
-  constructor({ run = null, policy = POLICY } = {}) {
+  constructor({ run = null, policy = POLICY, asking = true } = {}) {
     this.tapes = { delta: new Tape(), thinking: new Tape() };
-    Object.assign(this, { run, policy, begun: false, asking: true, ended: null, resumed: 0, retries: 0, lastId: null });
-    Object.assign(this, { stopping: false, cut: null, seen: [0, 0] });
+    Object.assign(this, { run, policy, begun: false, asking, ended: null, resumed: 0, retries: 0, lastId: null });
+    Object.assign(this, { mayAsk: asking, stopping: false, cut: { kind: "truncated", message: "The reader had left." } });
+    this.seen = [0, 0];
     this.connect();
   }
 
@@ -171,7 +174,7 @@ export class Reading {
     else if (type === "start") this.run = frame.run || this.run;
     else if (type === "moved") this.moved = Number(frame.retry) || 0;
     else if (type === "done" && frame.stop_reason === "stopped" && this.resumed && !this.stopping) {
-      return this.fail("truncated", "The connection was lost, and the run was stopped meanwhile. What came is not the whole answer.");
+      return this.fail("truncated", `The connection was lost, and the run was stopped meanwhile. ${NOT_WHOLE}.`);
     }
     if (FINAL.has(type)) this.ended = frame;
     return frame;
@@ -188,9 +191,9 @@ export class Reading {
     if (this.ended) return null;
     if (status !== null && !this.resumed) return this.fail(kind, message);
     floor = this.moved ?? floor;
-    if (status === null) this.cut = { kind, message: message || this.damage || "The stream ended without its final frame." };
-    kind = status === null || (status === 404 && !this.begun) ? this.cut.kind : kind;
-    this.asking = status === 404 && !this.begun; // the question never came to the run of that name
+    if (status === null) this.cut = { kind, message: message || this.damage || ENDED_EARLY };
+    this.asking = status === 404 && !this.begun && this.mayAsk; // the question never came to the run of that name
+    if (this.asking) kind = this.cut.kind;
     let reason = null;
     const gone = [404, 410].includes(status) && "the server does not have it any more.";
     if (status !== null && !transient(status) && !this.asking) reason = gone || message;
@@ -198,8 +201,7 @@ export class Reading {
     else if (floor > this.policy.max_retry_after) reason = `the server asks for a wait of ${floor} s.`;
     if (this.run === null) reason = "the server named no run to come back to.";
     if (reason !== null) {
-      const what = this.begun ? "What came is not the whole answer" : "Asking again did not help";
-      const told = `${this.cut.message} ${what}: ${reason}`;
+      const told = `${this.cut.message} ${this.begun || !this.mayAsk ? NOT_WHOLE : "Asking again did not help"}: ${reason}`;
       return this.fail(this.begun && this.cut.kind !== "timeout" ? "truncated" : this.cut.kind, told);
     }
     const seconds = wait(this.policy, this.retries, floor, chance);
@@ -215,7 +217,10 @@ export class Reading {
 
 // Statuses after which asking again can help, and the kind of error that a status stands for.
 const transient = (status) => [408, 409, 429].includes(status) || status >= 500;
-const KINDS = { 401: "auth_error", 402: "auth_error", 403: "auth_error", 408: "timeout", 409: "server_error", 413: "token_limit", 429: "rate_limit", 503: "overloaded", 504: "timeout", 529: "overloaded" };
+const KINDS = {
+  401: "auth_error", 402: "auth_error", 403: "auth_error", 408: "timeout", 409: "server_error", 413: "token_limit",
+  429: "rate_limit", 503: "overloaded", 504: "timeout", 529: "overloaded",
+};
 
 function kindOf(status) {
   return KINDS[status] ?? (status < 400 ? "unknown" : status < 500 ? "invalid_request" : "server_error");
@@ -239,11 +244,12 @@ function newName() {
 }
 
 // One answer: `for await` its frames; `stop()` stops the run on the server and resolves to whether it heard.
+// With the name of a `run` nothing is asked: that run is read, from its beginning.
 export class Answer {
-  constructor(url, body, { token = null, silence = 60, policy = POLICY, signal = null, headers = {} } = {}) {
+  constructor(url, body, { token = null, silence = 60, policy = POLICY, signal = null, headers = {}, run = null } = {}) {
     this.url = url.replace(/\/$/, "");
     this.body = body;
-    this.reading = new Reading({ run: newName(), policy });
+    this.reading = new Reading({ run: run ?? newName(), policy, asking: run === null });
     this.silence = silence; // the longest, in seconds; a server's heartbeats break it
     this.signal = signal;
     this.headers = token === null ? headers : { authorization: `Bearer ${token}`, ...headers };
@@ -251,6 +257,7 @@ export class Answer {
 
   get text() { return this.reading.text; }
   get thinking() { return this.reading.thinking; }
+  get run() { return this.reading.run; }
 
   async *[Symbol.asyncIterator]() {
     const { reading } = this;
@@ -293,7 +300,9 @@ export class Answer {
       }
     } catch (error) {
       how.kind ??= reading.begun ? "truncated" : "network_error";
-      how.message ??= reading.begun ? "The connection broke before the answer ended." : `The server cannot be reached (${error.message}).`;
+      how.message ??= reading.begun
+        ? "The connection broke before the answer ended."
+        : `The server cannot be reached (${error.message}).`;
     } finally {
       clearTimeout(timer);
       this.signal?.removeEventListener("abort", leave);

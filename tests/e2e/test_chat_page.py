@@ -238,6 +238,39 @@ def test_offline_is_waited_out(bench: Make) -> None:
     assert made.text() == ANSWER
 
 
+def test_a_reloaded_page_has_its_conversation_and_reads_on(bench: Make) -> None:
+    """Reloaded in mid-stream, the page shows what was said and goes on with the answer; nothing is asked twice."""
+    made = bench(Scenario(voice=CALM, pace=PACED))
+    made.ask("First?")
+    made.wait_status("Done")
+    made.ask("Second?")
+    made.wait("document.querySelectorAll('.text').length === 2")
+    made.wait_text()
+    made.page.reload()
+    made.wait_text(1)
+    made.wait_status("Done")
+
+    assert made.page.locator(".question").all_inner_texts() == ["First?", "Second?"]
+    assert made.page.locator(".text").all_text_contents() == [ANSWER] * 2
+    assert [entry.ended for entry in made.fake.requests] == ["complete"] * 2
+    made.ask("Third?")
+    made.wait("document.querySelectorAll('.meta').length === 2")
+    assert len(made.fake.requests[-1].body["messages"]) == 5
+
+
+def test_stop_works_where_the_server_cannot_be_told(bench: Make) -> None:
+    """With the road gone, Stop ends the waiting at once and says what it could not do."""
+    made = bench(Scenario(voice=CALM, pace=PACED))
+    made.ask()
+    made.wait_text()
+    made.road.vanish()
+    made.wait_status("trying again")
+    made.page.keyboard.press("Escape")
+    made.wait_end()
+
+    assert made.page.locator(".note").inner_text().startswith("Stopped here. The server could not be told")
+
+
 def test_a_server_that_restarts_has_lost_the_run_and_the_page_says_so(bench: Make, screenshots: Path) -> None:
     """What came stays and is marked as not whole; asked again, the new server answers."""
     made = bench(Scenario(voice=CALM, pace=PACED))
