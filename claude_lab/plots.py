@@ -5,9 +5,10 @@ Each returns a matplotlib figure, which a notebook shows; `strip.svg` draws the 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from claude_lab import strip
 from claude_lab.trace import Trace
@@ -26,17 +27,34 @@ SENT = ("#6b7280", "#9aa1ab")
 def new_figure(rows: int, *, height: float, ratios: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
     """Return a figure of `rows` axes that share one clock, their heights in these `ratios`.
 
-    It is not registered with pyplot, so nothing piles up.
+    It is not registered with pyplot, so nothing piles up; a cell shows it without `%matplotlib inline` too.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second, wanted only here
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = picture_class()(figsize=(8, height), layout="constrained")
     grid = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=ratios)
     for axes in grid[:, 0]:
         axes.spines[["top", "right"]].set_visible(False)
     return figure, list(grid[:, 0])
+
+
+@functools.cache
+def picture_class() -> type[Figure]:
+    """Return a figure that draws itself where nobody has set matplotlib up."""
+    import io
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second, wanted only here
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            FigureCanvasAgg(self)
+
+        def _repr_png_(self) -> bytes:
+            page = io.BytesIO()
+            self.savefig(page, format="png", dpi=100)
+            return page.getvalue()
+
+    return Picture
 
 
 def timeline(trace: Trace, *, title: str = "") -> Figure:

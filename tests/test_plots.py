@@ -32,6 +32,16 @@ def test_runs_may_share_one_frame() -> None:
     assert {text.get_text() for text in figure.axes[0].texts} == {"direct", "empty"}
 
 
+def test_a_cell_shows_a_figure_without_further_ado() -> None:
+    """Before anyone has asked for matplotlib inline, IPython finds a PNG, once."""
+    from IPython.core.formatters import DisplayFormatter
+
+    bundle, _ = DisplayFormatter().format(plots.timeline(flaky()))
+
+    assert bundle["image/png"].startswith(b"\x89PNG")
+    assert sorted(bundle) == ["image/png", "text/plain"]
+
+
 def test_nothing_to_draw_is_an_error() -> None:
     """Without a trace there is no picture, and the message says what to give."""
     with pytest.raises(ValueError, match="at least one trace"):
