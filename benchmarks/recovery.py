@@ -23,7 +23,8 @@ from claude_lab import answers, faults
 from claude_lab.attempts import Attempts
 from claude_lab.contract import Translator
 from claude_lab.fake import FakeClaude
-from claude_lab.recovery import Came, Strategy, continuing, mended
+from claude_lab.mending import mended
+from claude_lab.recovery import Came, Strategy, continuing
 from claude_lab.replies import Voice, pieces_of
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario

@@ -32,8 +32,9 @@ from claude_lab.conversation import ChatRequest
 from claude_lab.failure import Failure
 from claude_lab.framed import RUN, FrameResponse
 from claude_lab.guard import Guard
+from claude_lab.mending import last_frame, mended
 from claude_lab.probe import Probe
-from claude_lab.recovery import Came, last_frame, mended
+from claude_lab.recovery import Came
 from claude_lab.retry import Attempt, RetryPolicy
 from claude_lab.runs import Bounds, LogLost, Run, Runs, Writer, new_name
 from claude_lab.settings import Settings
@@ -70,7 +71,7 @@ class Relay:
     async def produce(self, run: Writer, request: dict[str, Any], written: Iterable[Frame] = ()) -> None:
         """Write a run's log: frames as they come, and one final frame whatever happens.
 
-        `written` is what a worker that died had written of it; the answer is finished as `recovery.mended` says.
+        `written` is what a worker that died had written of it; the answer is finished as `mending.mended` says.
         """
         came = list(written)
         translator = Translator.after(run.name, now(), came)

@@ -14,8 +14,9 @@ from claude_lab.attempts import Attempts
 from claude_lab.clock import now
 from claude_lab.contract import Frame, Translator
 from claude_lab.fake import FakeClaude
+from claude_lab.mending import finished, last_frame, mended
 from claude_lab.pacing import Pace
-from claude_lab.recovery import LEAST, Came, Strategy, continuing, finished, last_frame, mended, planned, room
+from claude_lab.recovery import LEAST, Came, Strategy, continuing, planned, room
 from claude_lab.replies import Voice
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
