@@ -17,6 +17,8 @@ from claude_lab.runs import LogLost
 
 ROWS = 512
 """How many entries go in one command, either way."""
+CONNECTIONS, APPENDS = 20_000, 32
+"""Connections of one worker, one for each run that waits, and how many appends may be under way at once."""
 
 TIME = """
 local t = redis.call('TIME')
@@ -31,18 +33,21 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 )
-APPEND = """
+APPEND = (
+    TIME
+    + """
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
 local last = tonumber(redis.call('HGET', KEYS[1], 'seq'))
 local seq = tonumber(ARGV[2])
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
     if seq > last then
         redis.call('XADD', KEYS[2], ARGV[1] .. '-' .. seq, ARGV[i], ARGV[i + 1])
         last = seq
     end
     seq = seq + 1
 end
-redis.call('HSET', KEYS[1], 'seq', last)
+redis.call('HSET', KEYS[1], 'seq', last, 'until', now + ARGV[5])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 if ARGV[4] == '1' then
     redis.call('HSET', KEYS[1], 'final', 1, 'until', 0)
@@ -51,6 +56,7 @@ if ARGV[4] == '1' then
 end
 return 1
 """
+)
 KEEP = (
     TIME
     + """
@@ -148,7 +154,7 @@ class Taken:
 
 
 class Database:
-    """One Redis and the scripts in it; made outside of a loop and used in one. `patience` bounds a silent answer."""
+    """One Redis and the scripts in it; made anywhere, used in one loop. `patience` bounds the wait for an answer."""
 
     def __init__(self, url: str, *, patience: float) -> None:
         from redis.asyncio import Redis
@@ -158,9 +164,9 @@ class Database:
 
         # Whoever asks has a cursor or an epoch and repeats the step itself: a retry below would only hide the time.
         # The package's own timeouts lose cancellations (asyncio.wait_for does, before Python 3.12): `ask` has ours.
-        self.redis: Any = Redis.from_url(
-            url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 0)
-        )
+        options: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": None}
+        self.redis: Any = Redis.from_url(url, max_connections=CONNECTIONS, retry=Retry(NoBackoff(), 0), **options)
+        self.appends = asyncio.Semaphore(APPENDS)
         self.patience = patience
         self.errors = RedisError, OSError
         self.scripts = {name: self.redis.register_script(source) for name, source in SCRIPTS.items()}
@@ -199,9 +205,13 @@ class RedisLog:
         return bool(await self._do("create", self.lease_ms, self.age_ms, json.dumps(request)))
 
     async def append(self, epoch: int, first: int, frames: Sequence[tuple[str, str]], *, final: bool) -> bool:
-        """Add frames numbered from `first`; False when the epoch is over. Doing it again adds nothing."""
+        """Add frames numbered from `first`, and renew the lease; False when the epoch is over.
+
+        Doing it again adds nothing. Appends take turns, so that under load they gather frames, not connections.
+        """
         pairs = (part for frame in frames for part in frame)
-        return bool(await self._do("append", epoch, first, self.age_ms, int(final), *pairs))
+        async with self.database.appends:
+            return bool(await self._do("append", epoch, first, self.age_ms, int(final), self.lease_ms, *pairs))
 
     async def keep(self, epoch: int) -> tuple[bool, int] | None:
         """Renew the lease; whether the run should stop, and how many other workers read it. None: the epoch is over."""

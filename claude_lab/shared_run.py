@@ -39,6 +39,7 @@ class SharedRun(Run):
         self._alive_at = now()
         self._look_at = 0.0
         self._bell = "0-0"
+        self._taking = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._errands: set[asyncio.Task[None]] = set()
@@ -85,6 +86,7 @@ class SharedRun(Run):
             del self._pending[: len(batch)]
             self._pending_bytes -= sum(len(told) for _, told in rows)
             self._sent += len(batch)
+            self._alive_at = now()
             for seq, (kind, frame, told) in enumerate(batch, first):
                 self._learn(seq, kind, frame, told, epoch)
             self.announce()
@@ -127,8 +129,10 @@ class SharedRun(Run):
     async def _attend(self) -> None:
         """Wait for the bell or for a third of the lease; then renew it, and do what the state says."""
         self._bell = await self.log.listen(self._bell, self.lease / 3)
+        if self.ended or not self.held:
+            return
         epoch = self.epoch
-        told = None if self.ended or not self.held else await self.log.keep(epoch)
+        told = await self.log.keep(epoch)
         if told is None:
             if self.held and self.epoch == epoch:
                 self._lose()
@@ -169,6 +173,10 @@ class SharedRun(Run):
 
     async def _take(self) -> None:
         """Take over, unless somebody was quicker: catch up, then end the log or let the request be produced anew."""
+        async with self._taking:
+            await self._take_in_turn()
+
+    async def _take_in_turn(self) -> None:
         taken = await self.log.take()
         if taken is None:
             return

@@ -69,8 +69,9 @@ class Shared:
             assert isinstance(run, SharedRun)
             if not run.held:
                 await run._take()
+            known = await run.log.look(reading=False)
             for found in (run, *self._handles()):
-                if found.held and found.epoch > old:
+                if found.held and known and found.epoch == known.epoch > old and known.left > 0:
                     self.holder = found
                     return Writer(found, found.epoch)
             await asyncio.sleep(0.001)
