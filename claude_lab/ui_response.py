@@ -17,7 +17,7 @@ from claude_lab.framed import HEADERS, FrameResponse
 from claude_lab.runs import Entry, LogLost, Run
 from claude_lab.settings import Settings
 
-LATER = {"retry-after": "5"}
+REFUSED = (HTTPException, ValueError, OverflowError, LogLost)
 SENTENCE = {"content-type": "text/plain; charset=utf-8"}
 Version = Annotated[int, Query(ge=6)]
 
@@ -86,15 +86,17 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
             run = await relay.open(asked, x_claude_lab_run, request)
             turn = Turn.of(run.name, wanted.continues)
             await chats.put((relay.caller_of(asked), wanted.chat), turn)
-        except HTTPException as error:
-            return said(error)
-        except ValueError as error:
-            return PlainTextResponse(sentence(error), 422)
-        except LogLost as error:
-            return PlainTextResponse(str(error), 503, LATER)
+        except REFUSED as error:
+            return refusal(error)
         response = UIResponse(run, relay.settings, turn.message_id, version=ai)  # counted before the producer starts
         relay.begin(run, request)
         return response
+
+    add_return(app, relay, chats)
+
+
+def add_return(app: FastAPI, relay: Any, chats: Chats | SharedChats) -> None:
+    """Add the routes of a chat that has asked."""
 
     @app.get("/chat/ui/{chat:path}/stream", response_class=Response)
     async def resume(
@@ -110,31 +112,32 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
             if turn is None or x_claude_lab_run not in (None, turn.run):
                 return Response(status_code=204)
             if turn.earlier is None and not last_event_id:
-                return PlainTextResponse(
-                    "The message is too long to be built again from its beginning; ask again.", 409
-                )
+                raise HTTPException(409, "The message is too long to be built again from its beginning; ask again.")
             run, after = await relay.find(asked, turn.run, last_event_id)
             known = {"after": after, "earlier": turn.earlier or ()}
             return UIResponse(run, relay.settings, turn.message_id, version=ai, **known)
-        except HTTPException as error:
-            return said(error)
-        except (OverflowError, LogLost) as error:
-            return PlainTextResponse(str(error), 503, LATER)
+        except REFUSED as error:
+            return refusal(error)
 
     @app.delete("/chat/ui/{chat:path}/stream", status_code=204)
-    async def stop(chat: str, asked: Request) -> None:
+    async def stop(chat: str, asked: Request) -> Response:
         """Stop a chat's last run, and stop paying for it."""
         try:
             if turn := await chats.get((relay.caller_of(asked), chat)):
                 run, _ = await relay.find(asked, turn.run)
                 run.stop()
-        except LogLost as error:
-            raise HTTPException(503, str(error), LATER) from None
+        except REFUSED as error:
+            return refusal(error)
+        return Response(status_code=204)
 
 
-def said(error: HTTPException) -> Response:
+def refusal(error: Exception) -> Response:
     """Return a refusal as its sentence: `useChat` shows the body as it is."""
-    return PlainTextResponse(error.detail, error.status_code, error.headers)
+    if isinstance(error, HTTPException):
+        return PlainTextResponse(error.detail, error.status_code, error.headers)
+    if isinstance(error, ValueError):
+        return PlainTextResponse(sentence(error), 422)
+    return PlainTextResponse(str(error), 503, {"retry-after": "5"})
 
 
 async def body_of(asked: Request) -> Any:

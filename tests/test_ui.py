@@ -26,7 +26,7 @@ from claude_lab.scenario import Scenario
 
 HERE = Path(__file__).parent / "ui"
 STEADY = Pace(0.0, 0.002, 0.0, 0.0)
-LONG = ". ".join(f"{ANSWER} Number {number} 🌊" for number in range(9))
+LONG = ". ".join(f"{ANSWER} Number {number} 🌊" for number in range(6))
 SLOW = Scenario(voice=Voice(LONG, thinking=False), pace=STEADY)
 SLOWER = Scenario(voice=Voice(LONG, thinking=False), pace=Pace(0.0, 0.1, 0.0, 0.0))
 WEATHER = {"name": "weather", "description": "Tells it.", "input_schema": {"type": "object", "properties": {}}}
@@ -277,7 +277,7 @@ def test_a_cut_on_the_way_is_an_error_on_a_bare_page(shared: Bench, proxy: Proxy
     """FIN or RST inside a chunked body: the fetch fails, and the page says `error` with half a text."""
     shared.follow(SLOW)
 
-    told = page.play(broken(proxy, how, 2500))
+    told = page.play(broken(proxy, how, 1500))
 
     assert (told["status"], told["finishes"][-1]["isError"]) == ("error", True)
     assert LONG.startswith(told["texts"][-1])
@@ -292,7 +292,7 @@ def test_a_clean_looking_cut_can_be_told_on_a_bare_page(shared: Bench, proxy: Pr
     """
     shared.follow(SLOW)
 
-    told = page.play(broken(proxy, "close", 2500, chunked=False))
+    told = page.play(broken(proxy, "close", 1500, chunked=False))
 
     last = told["messages"][-1]
     assert (told["status"], told["error"]) == ("ready", None)
@@ -307,7 +307,7 @@ def test_the_whole_fetch_heals_cuts(shared: Bench, proxy: Proxy, page: Driver, h
     shared.follow(SLOW, orphan_grace=5.0)
     proxy.passages.clear()
 
-    told = page.play(broken(proxy, how, 1800, chunked=chunked), whole=True)
+    told = page.play(broken(proxy, how, 1200, chunked=chunked), whole=True)
 
     assert whole(told, LONG)
     assert len(shared.fake.journal) == 1
@@ -333,7 +333,7 @@ def test_the_whole_fetch_gives_up_loudly(shared: Bench, proxy: Proxy, page: Driv
     """Where the rest cannot be had, because the run is gone, every cut is an error: never `ready` with half a text."""
     shared.follow(SLOW, orphan_grace=0.0)
 
-    told = page.play(broken(proxy, how, 2500, chunked=chunked), whole=True)
+    told = page.play(broken(proxy, how, 1500, chunked=chunked), whole=True)
 
     assert told["status"] == "error"
     assert told["texts"][-1] != LONG
@@ -468,7 +468,7 @@ def test_a_page_that_was_cut_resumes_by_hand(shared: Bench, proxy: Proxy, page: 
     """`resumeStream()` after the error shows the whole answer, once; that is what bare `useChat` can do."""
     shared.follow(SLOW, orphan_grace=5.0)
 
-    with another_way_back(proxy, broken(proxy, how, 2500)) as at:
+    with another_way_back(proxy, broken(proxy, how, 1500)) as at:
         told = page.play(at, "resume")
 
     assert told["broken"]["status"] == "error"
