@@ -258,6 +258,22 @@ def test_a_reloaded_page_has_its_conversation_and_reads_on(bench: Make) -> None:
     assert len(made.fake.requests[-1].body["messages"]) == 5
 
 
+def test_a_reloaded_page_whose_run_is_lost_asks_nothing_by_itself(bench: Make) -> None:
+    """The run is unknown to the server: the page says so, spends nothing, and has the question ready."""
+    made = bench(Scenario(voice=CALM, pace=AT_ONCE))
+    known = "{history: [], question: 'Where was I?', run: 'a-run-that-nobody-knows'}"
+    made.page.evaluate(f"() => sessionStorage.setItem(`claude_lab ${{location.href}}`, JSON.stringify({known}))")
+    made.page.reload()
+    made.wait_end()
+
+    assert "does not have it any more" in made.page.locator(".note").inner_text()
+    assert made.page.input_value("#message") == "Where was I?"
+    assert made.fake.requests == []
+    made.page.click(".note button")
+    made.wait_status("Done")
+    assert (made.text(), made.page.input_value("#message")) == (ANSWER, "")
+
+
 def test_stop_works_where_the_server_cannot_be_told(bench: Make) -> None:
     """With the road gone, Stop ends the waiting at once and says what it could not do."""
     made = bench(Scenario(voice=CALM, pace=PACED))
