@@ -101,13 +101,13 @@ def found(body: Any, path: str) -> Any:
 
 def refusal(request: Json) -> str | None:
     """Return what the API would say against a request, or None."""
-    if problem := FITS(request, ""):
-        got = found(request, problem.path)
-        return f"{problem}." if got is None else f"{problem}; got {got!r:.80}."
     try:
         json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
         return "The request has half a character or a number that JSON cannot hold; send whole text and finite numbers."
+    if problem := FITS(request, ""):
+        got = found(request, problem.path)
+        return f"{problem}." if got is None else f"{problem}; got {got!r:.80}."
     return next((said for rule in BETWEEN if (said := rule(request, NEW))), None)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from claude_lab import faults
 from claude_lab.background import TransportProtocol, serve
@@ -85,6 +90,10 @@ REFUSED = [
     ({"message": "Hi", "temperature": 1}, "temperature"),
     ({"message": "half a wave \ud83c"}, "half a character"),
     ({"messages": [{"role": "user", "content": "\ud83c"}]}, "half a character"),
+    ({"message": "Hi", "thinking": {"type": "\ud83c"}}, "half a character"),
+    ({"message": "Hi", "model": "\ud83c"}, "valid string"),
+    ({"message": "Hi", "\ud83c": 1}, "valid string"),
+    ({"message": "Hi", "cache": "\ud83c"}, "valid string"),
 ]
 
 
@@ -103,6 +112,79 @@ def test_what_the_api_would_refuse_is_refused_at_the_door(lab: Lab, body: dict[s
     assert response.status_code == 422
     assert said in " ".join(each["msg"] + ".".join(map(str, each["loc"])) for each in response.json()["detail"])
     assert len(fake.journal) == 0
+
+
+JUNK = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        3,
+        float("nan"),
+        "",
+        " ",
+        "x",
+        "\ud83c",
+        [],
+        {},
+        [7],
+        [None],
+        [[]],
+        {"type": []},
+        [{"type": "text"}],
+    ]
+)
+WHOLE: dict[str, Any] = {
+    "message": "Hi",
+    "messages": [
+        HI,
+        {"role": "assistant", "content": [{"type": "text", "text": "Let me see."}, CALL]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "Rain"}]},
+        {"role": "assistant", "content": "It rains."},
+    ],
+    "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}],
+    "tools": [WEATHER],
+    "tool_choice": {"type": "tool", "name": "weather"},
+    "thinking": {"type": "disabled"},
+    "stop_sequences": ["END"],
+    "cache": "5m",
+}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of everything in a value."""
+    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, inner in steps:
+        yield (*path, step)
+        yield from places(inner, (*path, step))
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(places(WHOLE))), JUNK), min_size=1, max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_wrong_is_refused_in_words(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    """Junk anywhere in a request is a refusal with a sentence, or is let pass; it never breaks the door."""
+    body = copy.deepcopy(WHOLE)
+    for path, junk in changes:
+        inner = body
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            for step in path[:-1]:
+                inner = inner[step]
+            inner[path[-1]] = junk
+
+    told: list[Any] = []
+    try:
+        asked = ChatRequest.model_validate(body).upstream(MODEL)
+    except ValidationError as error:
+        told = [each["msg"] for each in error.errors()]
+        asked = {}
+
+    assert all(told)
+    assert json.dumps(asked, allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_the_whole_request_is_none_of_those() -> None:
+    """What is varied above is a request that can be asked."""
+    assert set(ChatRequest.model_validate(WHOLE).upstream(MODEL)) >= {"system", "tools", "tool_choice", "messages"}
 
 
 def test_what_is_unknown_here_goes_through() -> None:
