@@ -272,8 +272,9 @@ TURN = """([label, value]) => new Promise(resolve => {
     const root = document.querySelector(".cl-tuner"), began = performance.now();
     const find = name => document.getElementById([...root.querySelectorAll("label")].find(l => l.textContent === name)
         .getAttribute("for"));
-    const input = find(label);
+    const input = find(label), before = Number(root.dataset.answered ?? 0);
     new MutationObserver((_, seer) => {
+        if (Number(root.dataset.answered) === before) return; // a sharper picture of the last turn
         seer.disconnect();
         requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)));
     }).observe(root, {attributes: true, attributeFilter: ["data-answered"]});

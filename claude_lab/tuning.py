@@ -184,13 +184,13 @@ def success_svg(estimate: Estimate) -> str:
     x, y = place(knobs.max_retries)
     parts = [
         mark_y(1, "100 %"),
-        mark_y(0, f"{low:.0%}".replace("%", " %")),
+        mark_y(0, percent(low)),
         f'<path d="M{line}" stroke="{COLOR}" stroke-width="2" fill="none"/>',
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{CHOSEN}"/>',
         *(mark_x(place(n)[0], str(n)) for n in found if n % 2 == 0),
     ]
     chosen = found[knobs.max_retries].success
-    return frame(f"{chosen:.1%} of calls succeed".replace("%", " %"), "max_retries", parts)
+    return frame(f"{percent(chosen, 1)} of calls succeed", "max_retries", parts)
 
 
 def told(estimate: Estimate) -> str:
@@ -202,10 +202,15 @@ def told(estimate: Estimate) -> str:
     else:
         slow = f"19 of 20 calls have their first token within {outcome.p95_ttft:.3g} s"
     return (
-        f"{outcome.success:.1%} of calls succeed with {outcome.attempts:.2f} attempts each; {slow}. "
-        f"{days} {'day' if days == 1 else 'days'} of traffic in groups at {knobs.load:.0%} of {knobs.limit:g} "
+        f"{percent(outcome.success, 1)} of calls succeed with {outcome.attempts:.2f} attempts each; {slow}. "
+        f"{days} {'day' if days == 1 else 'days'} of traffic in groups at {percent(knobs.load)} of {knobs.limit:g} "
         "requests a minute."
     )
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share as the sliders say it."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def checked(given: dict[str, object]) -> Knobs:

@@ -1,5 +1,6 @@
 // Sliders for a retry setting. One question is under way at a time; the last turn of a knob always gets its answer.
 
+const IDLE_MS = 120;
 const KNOBS = [
   { name: "max_retries", label: "MAX_RETRIES", min: 0, max: 12, step: 1, show: (value) => `${value}` },
   { name: "base_delay", label: "BASE_DELAY", min: -7, max: 4, step: 0.5, show: (value) => `${Number(value.toPrecision(2))} s`,
@@ -50,7 +51,7 @@ export default {
     const copy = element("button", "cl-copy", { type: "button" }, root);
     copy.textContent = "Copy as .env";
     const setting = { ...model.get("setting") };
-    let [turn, waiting] = [0, false];
+    let [turn, waiting, idle] = [0, false, 0];
 
     const draw = (drawn) => {
       waits.innerHTML = drawn.waits; // drawn by the kernel from numbers alone
@@ -59,6 +60,7 @@ export default {
       env.textContent = drawn.env;
     };
     const ask = () => {
+      clearTimeout(idle);
       if (waiting) return;
       waiting = true;
       model.send({ key, turn, knobs: setting });
@@ -69,7 +71,8 @@ export default {
       waiting = false;
       root.dataset.answered = String(message.turn);
       if (message.turn === turn) draw(message.pictures);
-      if (message.turn !== turn || message.more) ask(); // the last turn's answer, or a sharper one
+      if (message.turn !== turn) ask();
+      else if (message.more) idle = setTimeout(ask, IDLE_MS); // a sharper picture, once the knobs rest
     };
     const follow = ({ knobs, pictures }) => { // another view of the same tuner was turned
       Object.assign(setting, knobs);
@@ -96,6 +99,10 @@ export default {
     });
     draw(model.get("pictures"));
     model.on("msg:custom", hear);
-    return () => model.off("msg:custom", hear);
+    ask(); // the first picture is rough
+    return () => {
+      clearTimeout(idle);
+      model.off("msg:custom", hear);
+    };
   },
 };
