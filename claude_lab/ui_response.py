@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from claude_lab import ui, ui_request
 from claude_lab.chats import Chats, SharedChats, Turn
 from claude_lab.framed import HEADERS, FrameResponse
-from claude_lab.runs import Entry, LogLost, Run
+from claude_lab.runs import FINAL, Entry, LogLost, Run
 from claude_lab.settings import Settings
 
 REFUSED = (HTTPException, ValueError, OverflowError, LogLost)
@@ -29,7 +29,6 @@ class UIResponse(FrameResponse):
     """
 
     names: Mapping[str, str] = {**HEADERS, ui.HEADER: "v1"}
-    closing = ui.DONE
 
     def __init__(
         self,
@@ -52,6 +51,8 @@ class UIResponse(FrameResponse):
         return status, extra if status == 200 else extra | SENTENCE
 
     def _told(self, entries: list[Entry]) -> list[tuple[str, list[ui.Part]]]:
+        if entries and entries[-1].kind in FINAL:  # a body that ends in any other way shall not say that it is whole
+            self.closing = ui.DONE
         return [(entry.kind, self.parts.of(entry.seq, entry.kind, entry.frame)) for entry in entries]
 
     def written(self, entries: list[Entry]) -> bytes:
