@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from workers import ANSWER, Answer, Cluster, Worker, cluster
-
-DEATHS = [("restart", 3), ("continue", 40)]
-"""Which strategy the other worker follows, and after how many frames the first one dies."""
 
 
 @pytest.fixture(scope="module")
@@ -20,43 +18,61 @@ def shared() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def workers(shared: Cluster) -> dict[str, Worker]:
-    """Workers that stay, one for each strategy; and those that are going to die, started meanwhile."""
-    names = ["restart", "continue", *(f"doomed {number}" for number in range(len(DEATHS)))]
-    return {name: shared.worker(RECOVERY=name.split()[0].replace("doomed", "fail")) for name in names}
+def workers(shared: Cluster) -> list[Worker]:
+    """Three workers, started together; the tests use them up in turn."""
+    return [shared.worker(RECOVERY=strategy) for strategy in ("fail", "restart", "continue")]
 
 
-@pytest.mark.parametrize("death", range(len(DEATHS)))
-def test_an_answer_survives_the_death_of_its_worker(shared: Cluster, workers: dict[str, Worker], death: int) -> None:
-    """kill -9 in mid-stream: the reader goes on at the other worker; its text is the whole answer, byte for byte."""
-    strategy, after = DEATHS[death]
-    shared.fake.journal.clear()
+def soon(claim: Callable[[], bool], within: float = 10.0) -> bool:
+    """Whether a claim comes true within so many seconds."""
+    until = time.monotonic() + within
+    while not claim():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
 
-    answer, _ = shared.kill_and_resume(workers[f"doomed {death}"], workers[strategy], after=after)
 
+def check_whole(answer: Answer) -> None:
+    """Hold an answer to being whole, once, and mended in the second epoch."""
     assert answer.text == ANSWER
     assert [seq for _, seq in answer.ids] == list(range(1, len(answer.ids) + 1))
     assert {epoch for epoch, _ in answer.ids} == {1, 2}
     assert (answer.kinds.count("reset"), answer.final["type"]) == (1, "done")
+
+
+def test_an_answer_survives_the_death_of_its_worker(shared: Cluster, workers: list[Worker]) -> None:
+    """kill -9 in mid-stream: the reader goes on at the other worker; its text is the whole answer, byte for byte."""
+    answer, _ = shared.kill_and_resume(workers[0], workers[1], after=5)
+
+    check_whole(answer)
     assert len(shared.fake.journal) == 2
 
 
-def test_a_worker_that_was_only_frozen_spoils_nothing(shared: Cluster, workers: dict[str, Worker]) -> None:
+def test_a_worker_that_was_only_frozen_spoils_nothing(shared: Cluster, workers: list[Worker]) -> None:
     """Taken for dead while it was stopped, it wakes up full of frames, is refused, and serves the other's log."""
-    frozen, other, answer = workers["continue"], workers["restart"], Answer()
-    shared.fake.journal.clear()
+    _, other, frozen = workers
+    answer = Answer()
+    shared.stall(after=12, seconds=2)
     for frame in answer.ask(shared.http, frozen):
         if frame["id"] == "1-9":
             frozen.process.send_signal(signal.SIGSTOP)
             break
     list(answer.resume(shared.http, other))
+    assert soon(lambda: shared.fake.journal[0].ended == "complete")
     frozen.process.send_signal(signal.SIGCONT)
 
     again = [Answer(answer.name), Answer(answer.name)]
     for worker, reading in zip((frozen, other), again, strict=True):
         list(reading.resume(shared.http, worker))
 
-    assert [reading.text for reading in (answer, *again)] == [ANSWER] * 3
-    assert again[0].ids == again[1].ids
-    assert answer.ids == again[0].ids
+    check_whole(answer)
+    assert [(reading.text, reading.ids) for reading in again] == [(answer.text, answer.ids)] * 2
+
+
+def test_it_survives_that_of_the_next_worker_too(shared: Cluster, workers: list[Worker]) -> None:
+    """The worker that took over dies in turn, over another answer; the last one continues it at the seam."""
+    answer, _ = shared.kill_and_resume(workers[1], workers[2], after=60)
+
+    check_whole(answer)
     assert len(shared.fake.journal) == 2

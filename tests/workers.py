@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 from redis_server import redis_server
 
-from claude_lab import sse
+from claude_lab import faults, sse
 from claude_lab.fake import FakeClaude
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
@@ -24,6 +24,7 @@ from claude_lab.scenario import Scenario
 
 ANSWER = " ".join(f"Sentence {number} of a naïve answer, with a wave 🌊." for number in range(12))
 SCENARIO = Scenario(voice=Voice(ANSWER, thinking=False), pace=Pace(0.0, 0.005, 0.0, 0.0))
+FOREVER = 60.0
 WITHIN = 30.0
 
 
@@ -135,8 +136,14 @@ class Cluster:
         self.stack.callback(made.stop)
         return made
 
+    def stall(self, *, after: int, seconds: float = FOREVER) -> None:
+        """Begin anew: the first request's answer stops short after so many deltas, for so long; the next do not."""
+        self.fake.put(replace(SCENARIO, faults=[faults.Stall(after=after, seconds=seconds)]))
+        self.fake.journal.clear()
+
     def kill_and_resume(self, producing: Worker, other: Worker, *, after: int) -> tuple[Answer, float]:
         """Kill a worker after so many frames, read on at the other; the answer, and the seconds to its next frame."""
+        self.stall(after=after + 3)
         answer, killed, taken = Answer(), 0.0, 0.0
         for number, _ in enumerate(answer.ask(self.http, producing), 1):
             if number == after:
