@@ -9,6 +9,7 @@ import subprocess
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,12 +21,18 @@ from test_client_cuts import ANSWER, AT_ONCE, CLIENTS, STEADY, server
 from test_reading import POLICY, VECTORS, data_of
 
 from claude_lab.background import TransportProtocol, serve
+from claude_lab.sse import BOM, Decoder
 
 READER = Path(__file__).parents[1] / "claude_lab" / "static" / "reader.js"
+NAMES = [b"data", b"data", b"data", b"event", b"id", b"retry", b"", b"Data", b"\xff", BOM + b"data"]
+VALUES = [b"", b"a", b"7", b" ", b":", b"\0", b"\xf0\x9f", b"\x8c", b"\xed\xa0\x80", BOM]
+VALUES += ["🌊".encode(), "\u2028".encode()]
+ENDS = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b"\n\r", b""]
+DICE = Random(20)
 PLAY = """
 import { readFileSync } from "node:fs";
 const { Decoder, Reading, refusal, wait } = await import(process.argv[1]);
-const { events, frames, sessions, policy } = JSON.parse(readFileSync(0));
+const { events, frames, random, sessions, policy } = JSON.parse(readFileSync(0));
 const bytes = (base64) => Uint8Array.from(Buffer.from(base64, "base64"));
 
 function* cuts(data) {
@@ -81,11 +88,21 @@ async function session({ stopping, connections }) {
 const result = {
   events: events.map((data) => outcomes(data, decoded)),
   frames: frames.map((data) => outcomes(data, read)),
+  random: random.map((data) => outcomes(data, decoded)),
   sessions: await Promise.all(sessions.map(session)),
   waits: [0, 1, 2, 3, 4, 5].flatMap((retries) => [0, 0.25, 0.999].map((chance) => wait(policy, retries, 0, chance))),
 };
 console.log(JSON.stringify(result));
 """
+
+
+def line() -> bytes:
+    """Return a random line, or something like one."""
+    value = b"".join(DICE.choices(VALUES, k=DICE.randrange(4)))
+    return DICE.choice(NAMES) + DICE.choice([b":", b": ", b""]) + value + DICE.choice(ENDS)
+
+
+RANDOM = [DICE.choice([b"", BOM]) + b"".join(line() for _ in range(DICE.randrange(1, 9))) for _ in range(300)]
 
 
 def as_node_takes_it(connection: dict[str, Any]) -> dict[str, Any]:
@@ -104,8 +121,8 @@ def as_node_takes_it(connection: dict[str, Any]) -> dict[str, Any]:
 @cache
 def played() -> dict[str, Any]:
     """Let one Node play all vectors and return what came of them."""
-    kinds = "events", "frames"
-    given = {kind: [base64.b64encode(data_of(each)).decode() for each in VECTORS[kind]] for kind in kinds}
+    streams = {kind: [data_of(each) for each in VECTORS[kind]] for kind in ("events", "frames")} | {"random": RANDOM}
+    given = {kind: [base64.b64encode(data).decode() for data in found] for kind, found in streams.items()}
     sessions = [
         {
             "stopping": each.get("stopping", False),
@@ -137,6 +154,19 @@ def test_events_are_the_standards_wherever_the_bytes_are_cut(number: int) -> Non
     events = [[data, *rest, *("message", "")[len(rest) :]] for data, *rest in vector["events"]]
 
     assert played()["events"][number] == [[events, vector.get("last_id", ""), vector.get("retry")]]
+
+
+def test_both_readers_agree_on_streams_that_nobody_wrote() -> None:
+    """Three hundred streams of random parts, each cut at every byte: the Python decoder says the same."""
+    seen = 0
+    for data, found in zip(RANDOM, played()["random"], strict=True):
+        decoder = Decoder()
+        events = [[event.data, event.event, event.id] for event in decoder.feed(data)]
+        seen += len(events)
+
+        assert found == [[events, decoder.last_event_id, decoder.retry_ms]], data
+
+    assert seen > 100
 
 
 @numbered("frames")
@@ -186,7 +216,7 @@ console.log(JSON.stringify(found));
 """
 
 
-def asked(urls: list[str], *, silence: float = 5.0) -> list[dict[str, Any]]:
+def asked(urls: list[str], *, silence: float = 30.0) -> list[dict[str, Any]]:
     """Let one Node ask at each of these URLs, and return what it read."""
     source = "data:text/javascript;base64," + base64.b64encode(READER.read_bytes()).decode()
     command = [need("node"), "--input-type=module", "-e", ASK, source, json.dumps(urls), str(silence)]
