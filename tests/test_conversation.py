@@ -46,6 +46,13 @@ def lab() -> Iterator[Lab]:
         made.check()
 
 
+@pytest.fixture(scope="module")
+def http() -> Iterator[httpx.Client]:
+    """One client for the module: each costs a moment to make."""
+    with httpx.Client(trust_env=False) as made:
+        yield made
+
+
 def follow(lab: Lab, scenario: Scenario) -> Any:
     """Let the lab's fake follow a scenario, with an empty journal, and return the fake."""
     assert lab.fake is not None
@@ -98,16 +105,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("body", "said"), REFUSED)
-def test_what_the_api_would_refuse_is_refused_at_the_door(lab: Lab, body: dict[str, Any], said: str) -> None:
+def test_what_the_api_would_refuse_is_refused_at_the_door(
+    lab: Lab, http: httpx.Client, body: dict[str, Any], said: str
+) -> None:
     """A 422 that says where and why; the upstream was never asked."""
     fake = follow(lab, INSTANT)
 
-    response = httpx.post(
-        f"{lab.url}/chat/stream",
-        content=json.dumps(body).encode(),
-        headers={"content-type": "application/json"},
-        trust_env=False,
-    )
+    told = {"content-type": "application/json"}
+    response = http.post(f"{lab.url}/chat/stream", content=json.dumps(body).encode(), headers=told)
 
     assert response.status_code == 422
     assert said in " ".join(each["msg"] + ".".join(map(str, each["loc"])) for each in response.json()["detail"])
