@@ -16,10 +16,10 @@ from starlette.responses import Response
 from claude_lab import sse
 from claude_lab.clock import now
 from claude_lab.contract import STATUS_OF
+from claude_lab.kinds import RUN
 from claude_lab.runs import Entry, LogLost, Run
 from claude_lab.settings import Settings
 
-RUN = "x-claude-lab-run"
 HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache, no-transform",

@@ -136,6 +136,8 @@ FRAMES: dict[str, type[Any]] = {
     "error": Error,
 }
 NAMES = {name: tuple(each.name for each in fields(kind)) for name, kind in FRAMES.items()}
+RUN = "x-claude-lab-run"
+"""The header that names a run: in a request the name it shall have, in a response the one it has."""
 TEXT = frozenset({"thinking", "delta"})
 FINAL = frozenset({"done", "error"})
 NUMBER = (int, float)

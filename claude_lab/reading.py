@@ -4,30 +4,26 @@ Sans-I/O: whoever holds the sockets asks `request` what to send, feeds what come
 `lost`, which answers with a wait or with the end. Each frame counts once, however often it comes, and nothing counts
 after a final one. An answer ends with one `Done` or one `Error`: what was cut for good ends with `truncated`.
 
-Divergence 1 (from "unknown data is skipped"): data that is no frame of ours was damaged on its way, so the connection
-counts as broken there; a frame of an unknown type is passed over.
+Divergence 1 (from readers that skip what they cannot parse): data that is no frame was damaged on its way, and skipping
+it would lose words unseen, so the connection counts as broken there. A frame of an unknown type is passed over.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from claude_lab import sse
 from claude_lab.failure import Failure, classify, failure_of_response
-from claude_lab.kinds import FINAL, FRAMES, TEXT, Error, Frame, Resume, check, typed
+from claude_lab.kinds import FINAL, FRAMES, RUN, TEXT, Error, Frame, Resume, check, typed
 from claude_lab.retry import GiveUp, RetryPolicy, State
+from claude_lab.runs import EVENT_ID, new_name
 from claude_lab.trace import Trace
 from claude_lab.utf16 import Tape
 
 ACCEPT = "text/event-stream"
-RUN = "x-claude-lab-run"
-JSON = json.JSONDecoder(parse_constant=lambda name: json.loads(f"no {name}"))  # NaN is not JSON
-EVENT_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 RESUME = RetryPolicy(max_retries=5, base_delay=0.5, max_delay=8.0, jitter="equal")
 """How a client comes back by itself: five tries in 8 to 16 seconds, counted anew whenever a frame has come."""
 ENDED_EARLY = "The stream ended without its final frame."
@@ -35,16 +31,25 @@ GONE = "the server does not have it any more"
 NOT_WHOLE = "What came is not the whole answer"
 
 
+def no_number(name: str) -> Any:
+    """Refuse what Python's JSON would take beyond the standard: NaN and Infinity."""
+    raise ValueError(f"{name} is not JSON")
+
+
+JSON = json.JSONDecoder(parse_constant=no_number)
+
+
 @dataclass(slots=True)
 class Reading:
     """What came of one answer; `trace` holds its marks.
 
-    `run` is the name to come back to, None when the server gave none. `stopping` says that we ourselves asked for the
-    stop; a run that was found stopped after a cut is not whole otherwise.
+    `run` is the name to come back to, None when the server gave none; `asking`, that the question is what goes out
+    next. `stopping` tells whether the stop was our own wish: a run that is found stopped after a cut is not whole else.
+    `moved` is the wait in seconds that a leaving server asks for, `damage` what is wrong with this connection's bytes.
     """
 
     trace: Trace = field(default_factory=Trace)
-    run: str | None = field(default_factory=lambda: secrets.token_urlsafe(16))
+    run: str | None = field(default_factory=new_name)
     policy: RetryPolicy = RESUME
     stopping: Callable[[], bool] = lambda: False
     last_id: str | None = None

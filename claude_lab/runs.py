@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from claude_lab.clock import now
+from claude_lab.kinds import FINAL
 
-FINAL = frozenset({"done", "error"})
 STOPPED: dict[str, Any] = {"stop_reason": "stopped", "usage": {}, "ttft": None, "events": 0}
 NAME = re.compile(r"[A-Za-z0-9_-]{16,64}")
 EVENT_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")

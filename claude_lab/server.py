@@ -30,8 +30,9 @@ from claude_lab.clock import now
 from claude_lab.contract import Frame, Translator, error_frame
 from claude_lab.conversation import ChatRequest
 from claude_lab.failure import Failure
-from claude_lab.framed import RUN, FrameResponse
+from claude_lab.framed import FrameResponse
 from claude_lab.guard import Guard
+from claude_lab.kinds import RUN
 from claude_lab.mending import last_frame, mended
 from claude_lab.probe import Probe
 from claude_lab.recovery import Came

@@ -14,8 +14,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from claude_lab.clock import now
+from claude_lab.kinds import FINAL
 from claude_lab.redis_log import ROWS, RedisLog
-from claude_lab.runs import FINAL, STOPPED, Bounds, Entry, Frame, LogLost, Run, Writer, encode_json, too_long
+from claude_lab.runs import STOPPED, Bounds, Entry, Frame, LogLost, Run, Writer, encode_json, too_long
 
 Retake = Callable[[Writer, dict[str, Any]], Coroutine[Any, Any, None]]
 

@@ -14,7 +14,8 @@ from starlette.responses import PlainTextResponse, Response
 from claude_lab import ui, ui_request
 from claude_lab.chats import Chats, SharedChats, Turn
 from claude_lab.framed import HEADERS, FrameResponse
-from claude_lab.runs import FINAL, Entry, LogLost, Run
+from claude_lab.kinds import FINAL
+from claude_lab.runs import Entry, LogLost, Run
 from claude_lab.settings import Settings
 
 REFUSED = (HTTPException, ValueError, OverflowError, LogLost)

@@ -12,8 +12,8 @@ import pytest
 
 from claude_lab import sse
 from claude_lab.failure import Failure
-from claude_lab.kinds import Error, Resume
-from claude_lab.reading import RUN, Reading
+from claude_lab.kinds import RUN, Error, Resume
+from claude_lab.reading import Reading
 from claude_lab.retry import RetryPolicy
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "reader.json").read_text("utf-8"))
