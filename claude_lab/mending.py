@@ -36,7 +36,8 @@ async def spliced(batches: AsyncGenerator[Batch, None], plan: Plan) -> AsyncGene
         async for batch in batches:
             joined = opening + (batch if joint.done else [made for event in batch for made in joint.events(event)])
             opening = []
-            yield joined
+            if joined:
+                yield joined
 
 
 class Joint:

@@ -84,7 +84,8 @@ class Talk:
     async def work_under(self, policy: RetryPolicy, work: Work, ledger: Ledger | None = None) -> None:
         """Do some work with what asks the fake under a policy."""
         attempts = Attempts(policy, watch=lambda attempt: None)
-        await work(asker(self.fake.client, attempts, ledger=ledger or Ledger(), idle_timeout=self.idle_timeout), attempts)
+        ask = asker(self.fake.client, attempts, ledger=ledger or Ledger(), idle_timeout=self.idle_timeout)
+        await work(ask, attempts)
 
     def ask(
         self,
