@@ -137,7 +137,10 @@ async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> Asy
             batch, broken = Batch(), None
             try:
                 for data in decoder.payloads(chunk):
-                    event = parsed(data)
+                    try:
+                        event = orjson.loads(data)
+                    except orjson.JSONDecodeError:  # half a surrogate pair, say, which the standard parser takes
+                        event = json.loads(data.decode("utf-8", "replace"))
                     if event["type"] != "content_block_delta":
                         whole = settle_event(event, heard) or whole
                         if event["type"] == "message_delta":
@@ -158,14 +161,6 @@ async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> Asy
                 raise broken
     if not whole:
         raise Truncated("The stream ended without message_stop; what came is not the whole answer.")
-
-
-def parsed(data: bytes) -> Any:
-    """Return an event's JSON; what the fast parser refuses (half a surrogate pair, say) the standard one may take."""
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return json.loads(data.decode("utf-8", "replace"))
 
 
 def plain(response: Any) -> bool:

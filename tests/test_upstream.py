@@ -16,6 +16,7 @@ from claude_lab import faults
 from claude_lab.attempts import Attempts
 from claude_lab.background import portal
 from claude_lab.fake import FakeClaude
+from claude_lab.frames import STOP, frame
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
 from claude_lab.retry import RetryPolicy
@@ -23,7 +24,7 @@ from claude_lab.retrying import Refused
 from claude_lab.scenario import Scenario
 from claude_lab.settings import Settings
 from claude_lab.spending import CeilingReached, Ledger, cost
-from claude_lab.upstream import Batch, events, failure_of, make_client, parsed
+from claude_lab.upstream import Batch, events, failure_of, make_client
 
 MODEL = "claude-haiku-5-5"
 ASK = {"model": MODEL, "max_tokens": 500, "messages": [{"role": "user", "content": "Hello"}]}
@@ -195,10 +196,15 @@ def test_more_streams_are_open_at_once_than_a_pool_usually_holds(fake: FakeClaud
     assert len(fake.journal) == MANY
 
 
-def test_half_a_surrogate_pair_is_read_as_the_standard_parser_reads_it() -> None:
+def test_half_a_surrogate_pair_is_read_as_the_standard_parser_reads_it(fake: FakeClaude) -> None:
     """JSON allows it; a strict parser must not cost the answer."""
-    assert parsed(b'{"text": "\\ud83d"}') == {"text": "\ud83d"}
-    assert parsed('{"text": "naïve"}'.encode()) == {"text": "naïve"}
+    start = {"type": "message_start", "message": {"model": MODEL, "usage": {"input_tokens": 1, "output_tokens": 1}}}
+    lone = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":'
+    lone += b'{"type":"text_delta","text":"\\ud83d"}}\n\n'
+    got = batches(fake, faults.Raw(chunks=(frame(start), lone, STOP), headers={"content-type": "text/event-stream"}))
+
+    texts = [event["delta"]["text"] for batch in got for event in batch if event["type"] == "content_block_delta"]
+    assert texts == ["\ud83d"]
 
 
 def test_a_whole_answer_costs_its_usage_and_a_refused_one_nothing(fake: FakeClaude) -> None:
