@@ -61,11 +61,12 @@ class RetryTuner(anywidget.AnyWidget):
     def _turn(self, content: dict[str, Any]) -> None:
         """Answer a turned knob with pictures, soon and rough; the browser asks again and gets sharper ones."""
         self.estimate = self.estimate.turned(tuning.checked(content["knobs"]), self.engine)
+        self.setting = asdict(self.knobs)  # what another view, or a page that is loaded again, begins with
         more = self.estimate.work(SLICE)
         pictures = drawn(self.estimate)
         self.send({**content, "more": more, "pictures": pictures})
-        if not more:  # what a page that is loaded again begins with
-            self.set_state({"setting": content["knobs"], "pictures": pictures})
+        if not more:
+            self.pictures = pictures
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Show the widget, and the same pictures where there are no widgets."""
