@@ -2,7 +2,7 @@
 PY ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := lab
-.PHONY: lab test check claims notebooks bench clean
+.PHONY: lab test check docs claims notebooks bench clean
 
 lab: .stamp-lab
 	$(BIN)/claude-lab
@@ -19,7 +19,14 @@ check: .stamp-dev
 	$(BIN)/python tests/clean_notebooks.py --check
 	$(BIN)/python docs/make_floors.py --check
 	$(BIN)/python docs/make_faults.py --check
+	$(BIN)/python docs/make_race.py --check
 	$(BIN)/python docs/make_claims.py --check
+
+docs: .stamp-dev claims
+	$(BIN)/python docs/make_floors.py
+	$(BIN)/python docs/make_faults.py
+	$(BIN)/python docs/make_race.py
+	$(BIN)/python docs/make_picture.py
 
 claims: .stamp-dev
 	$(BIN)/python docs/make_claims.py
@@ -41,7 +48,7 @@ bench: .stamp-dev
 	$(PY) -m venv .venv
 
 .stamp-lab: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lab,fast]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lab,fast,redis]'
 	touch $@
 
 .stamp-dev: pyproject.toml | .venv/bin/python
