@@ -30,6 +30,8 @@ LEAST = 24
 """With less text than this, asking again from the start is as cheap, and exact."""
 QUOTED = 400
 """So many characters of the end are quoted."""
+ROOM = 256
+"""The least `max_tokens` of a request for the rest, if the first one had as many."""
 PLEA = (
     "The answer above was interrupted and ended with [{tail}]. Continue from where it stopped. "
     "Write only the text that follows it, with no introduction, and nothing that is there already."
@@ -137,13 +139,13 @@ def prefilled(request: Mapping[str, Any]) -> bool:
 def room(request: Mapping[str, Any], kept: str) -> int:
     """Return the `max_tokens` that are left for the rest.
 
-    The lab's count of tokens may be a quarter too high: three quarters of it are taken off, and nothing when a
-    thinking budget needs its room.
+    The lab's count of tokens may be a quarter too high: three quarters of it are taken off, `ROOM` is left at least,
+    since a model may think before it goes on, and all of it when a thinking budget needs its room.
     """
     most = int(request["max_tokens"])
     if (request.get("thinking") or {}).get("budget_tokens"):
         return most
-    return max(1, most - tokens.count(kept) * 3 // 4)
+    return max(min(most, ROOM), most - tokens.count(kept) * 3 // 4)
 
 
 def kept_of(plan: Plan) -> Came:

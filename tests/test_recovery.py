@@ -16,7 +16,7 @@ from claude_lab.contract import Frame, Translator
 from claude_lab.fake import FakeClaude
 from claude_lab.mending import finished, last_frame, mended
 from claude_lab.pacing import Pace
-from claude_lab.recovery import LEAST, Came, Strategy, continuing, planned, room
+from claude_lab.recovery import LEAST, ROOM, Came, Strategy, continuing, planned, room
 from claude_lab.replies import Voice
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
@@ -401,6 +401,17 @@ def test_another_worker_finishes_the_answer(fake: Bench, strategy: Strategy) -> 
     assert talk.only("done")["recoveries"] == 1
 
 
+@pytest.mark.parametrize("strategy", ["restart", "continue"])
+def test_a_takeover_after_a_tool_call_is_an_error(fake: Bench, strategy: Strategy) -> None:
+    """Whoever read the call may have run it: nothing is asked, and the error says why."""
+    call: Frame = ("tool", {"id": "toolu_1", "name": "weather", "input": {}})
+    talk = Talk(fake).take_over(strategy, [*WRITTEN, call])
+
+    assert talk.kinds[-1] == "error"
+    assert "tool call had been handed out" in talk.only("error")["message"]
+    assert len(fake.journal) == 0
+
+
 def test_a_takeover_under_fail_is_an_error(fake: Bench) -> None:
     """What came stays, and the end is told."""
     talk = Talk(fake).take_over("fail", WRITTEN)
@@ -431,8 +442,9 @@ def test_the_rest_has_the_room_that_is_left() -> None:
     """`max_tokens` bounds the whole answer, as far as a count that is not the API's can tell."""
     kept = "one two three four " * 20
 
-    assert 1 <= room(request(max_tokens=100), kept) < 100
-    assert room(request(max_tokens=10), kept) == 1
+    assert room(request(max_tokens=1000), kept) < 1000
+    assert room(request(max_tokens=300), kept) == ROOM
+    assert room(request(max_tokens=10), kept) == 10
     thinking = {"type": "enabled", "budget_tokens": 1024}
     assert room(request(OLD, max_tokens=2000, thinking=thinking), kept) == 2000
 
