@@ -154,13 +154,20 @@ class Taken:
 
 
 class Database:
-    """One Redis and the scripts in it; made anywhere, used in one loop. `patience` bounds the wait for an answer."""
+    """One Redis and the scripts in it; made anywhere, used in one loop. `patience` bounds the wait for an answer.
+
+    Raises ValueError for a URL that is none of Redis's, or without the `redis` package.
+    """
 
     def __init__(self, url: str, *, patience: float) -> None:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-        from redis.exceptions import RedisError
+        try:
+            from redis.asyncio import Redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+            from redis.exceptions import RedisError
+        except ImportError:
+            missing = "REDIS_URL is set, and the redis package is missing; run: pip install 'claude_lab[redis]'."
+            raise ValueError(missing) from None
 
         # Whoever asks has a cursor or an epoch and repeats the step itself: a retry below would only hide the time.
         # The package's own timeouts lose cancellations (asyncio.wait_for does, before Python 3.12): `ask` has ours.

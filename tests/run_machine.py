@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from claude_lab import sse
 from claude_lab.runs import Run, Writer
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 """Seconds after which a reader that should have ended counts as hung."""
 TEXTS = st.lists(st.text("ab é🌊\n", min_size=1, max_size=3), min_size=1, max_size=4)
 

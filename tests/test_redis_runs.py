@@ -134,7 +134,7 @@ def test_nothing_is_lost_nothing_comes_twice_and_nobody_hangs(url: str) -> None:
 
         def make_store(self) -> Shared:
             if Machine.database is None:
-                Machine.database = Database(url, patience=5)
+                Machine.database = Database(url, patience=25)
             return Shared(Machine.database)
 
     def close(runner: asyncio.Runner) -> None:
