@@ -327,7 +327,7 @@ BUFFERING = [
     cause("cell-15", "chunked.first_share", "the chunks", ('Rule(http_version="1.1")', 'Rule(http_version="1.0")')),
     cause("cell-19", "https.first_share", "TLS", ("same.but(tls=True)}", "same}")),
     cause("cell-19", "h2.arrivals", "HTTP/2", ("http2=True", "http2=False")),
-    cause("cell-21", "gzip.bursts", "gzip", ("gzip=True, ", "")),
+    cause("cell-21", "gzip.first_share", "gzip", ("gzip=True, ", "")),
     cause("cell-23", "max(cured)", "the header", ('fields=[("x-accel-buffering", "no")], ', "")),
     cause("cell-25", "[line for line", "HTTPS", ("tls=tls)", "tls=False)")),
     cause("cell-25", 'late["proxy_buffering', "HTTPS", ("tls=tls)", "tls=False)")),

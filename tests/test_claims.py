@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -115,6 +116,50 @@ def test_an_outcome_holds_no_milliseconds() -> None:
 
     assert all(experiment.__doc__ and experiment.__doc__.strip().endswith(".") for experiment in experiments)
     assert {inspect.getmodule(each) for each in experiments} == {accounts, clients, errors, proxies, servers, streaming}
+
+
+LESSONS = sorted((DOCS.parent / "notebooks").glob("0[123]*.ipynb"))
+SAYS = {
+    "holds": r"\bholds?\b",
+    "holds if": r"\bholds\b",
+    "does not hold": r"not hold|neither holds|none of .* holds?\b",
+    "cannot be checked here": r"cannot be checked",
+}
+"""What a lesson's verdict says for each kind."""
+
+
+def paragraphs(lesson: Path) -> list[str]:
+    """Return the paragraphs of a lesson's text, quotes without their mark."""
+    cells = json.loads(lesson.read_text("utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    return [paragraph for text in texts for paragraph in text.split("\n\n")]
+
+
+def quoted(paragraph: str) -> list[Claim]:
+    """Return the claims that a quote in a lesson holds. Raises ValueError for a quote of nothing."""
+    text = sentences.flat(paragraph.removeprefix("> "))
+    found = [claim for claim in CLAIMS if sentences.pattern(claim.quote.rstrip(":")).search(text)]
+    if not found and not text.startswith(tuple(sentences.NOT_FACTUAL)):
+        raise ValueError(f"{paragraph!r} is no sentence of docs/claims.md; quote the article letter by letter.")
+    return found
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_a_lesson_gives_the_verdict_that_the_experiment_gave(lesson: Path) -> None:
+    """Each quote in a lesson is a claim of the document, and the next verdict says what the document says of it."""
+    open_quotes: list[Claim] = []
+    for paragraph in paragraphs(lesson):
+        if paragraph.startswith("> "):
+            open_quotes += quoted(paragraph)
+        elif paragraph.startswith("**Verdict"):
+            for claim in open_quotes:
+                said = next(kind for kind in sorted(SAYS, key=len, reverse=True) if verdict_of(claim).startswith(kind))
+                assert re.search(SAYS[said], paragraph), f"{claim.quote} {said}, and the lesson says: {paragraph}"
+                if len(open_quotes) == 1 and said.startswith("holds"):
+                    assert not re.match(r"\*\*Verdict:?\*\*:? does not", paragraph), paragraph
+            open_quotes = []
+
+    assert open_quotes == [], "a quote without a verdict"
 
 
 ARTICLE = "It rains |\na lot. The sun shines. Nobody knows why.\n"
