@@ -185,7 +185,7 @@ def test_fail_is_what_it_was(fake: Bench) -> None:
 def test_every_cut_is_mended_exactly(fake: Bench, model: str, voice: dict[str, Any]) -> None:
     """Wherever it breaks and however imperfectly it goes on, with either kind of continuation."""
     recoveries = 0
-    for after in range(1, 60, 3):
+    for after in range(1, 60, 5):
         talk = Talk(fake, faults.Drop(after=after), voice=Voice(TEXT, thinking=False, **voice), pace="instant")
         talk.ask("continue", request(model))
 
@@ -259,7 +259,7 @@ def test_a_rough_day_loses_nothing(fake: Bench, strategy: Strategy, model: str) 
     """Two requests in five fail somewhere, again and again; every answer ends exact, with one `done` and no error."""
     voice = Voice(TEXT + " naïve 🌊 漢字.", preamble=True, overlap=16)
     resets = 0
-    for seed in range(30):
+    for seed in range(20):
         talk = Talk(fake, voice=voice, odds=ROUGH, seed=seed)
         talk.ask(strategy, request(model), policy=FAST.but(max_retries=20))
 
