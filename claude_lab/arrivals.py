@@ -29,6 +29,11 @@ def first_token(trace: Trace) -> str:
     return "none" if trace.ttft is None else f"{trace.ttft:.2f} s"
 
 
+def waited(trace: Trace) -> str:
+    """Return the share of a route's time that was over when its first token came: 100 % for what came at once."""
+    return "" if trace.ttft is None else f"{trace.ttft / max(trace.duration, 1e-9):.0%}"
+
+
 def holds(sent: Trace, seen: Trace) -> list[float]:
     """Return how many seconds after it was written each delta had arrived in full, for those that have."""
     times, heights = plots.stairs(seen)
@@ -43,9 +48,11 @@ def rows(traces: Mapping[str, Trace]) -> list[tuple[str, ...]]:
     Where one trace is what was `sent`, the others tell by how much a delta was late and how many characters are lost.
     """
     sent = traces.get(plots.REFERENCE)
-    lines: list[tuple[str, ...]] = [("route", "first token", "bursts", *(("held", "lost") if sent else ()))]
+    lines: list[tuple[str, ...]] = [
+        ("route", "first token", "of its time", "bursts", *(("held", "lost") if sent else ()))
+    ]
     for label, trace in traces.items():
-        line: tuple[str, ...] = (label, first_token(trace), str(len(trace.bursts())))
+        line: tuple[str, ...] = (label, first_token(trace), waited(trace), str(len(trace.bursts())))
         if sent is not None:
             late = holds(sent, trace)
             held = f"{statistics.median(late):.2f} s" if late else "none came"

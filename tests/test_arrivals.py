@@ -18,22 +18,22 @@ def test_the_still_has_pictures_and_a_table() -> None:
 
     assert [ET.fromstring(source).tag for source in sources] == ["{http://www.w3.org/2000/svg}svg"] * 2
     assert "<svg" not in bundle["text/html"]
-    assert bundle["text/plain"].splitlines()[1].split() == ["sent", "0.10", "s", "2"]
+    assert bundle["text/plain"].splitlines()[1].split() == ["sent", "0.10", "s", "33%", "2"]
 
 
 def test_lateness_and_losses_are_counted_against_what_was_sent() -> None:
     """The first delta came 0.15 s late, the second not in full: one of its characters is lost."""
     assert holds(SENT, SEEN) == [0.15]
     assert rows({"sent": SENT, "seen": SEEN, "none": Trace()})[1:] == [
-        ("sent", "0.10 s", "2", "", ""),
-        ("seen", "0.25 s", "1", "0.15 s", "1"),
-        ("none", "none", "0", "none came", "5"),
+        ("sent", "0.10 s", "33%", "2", "", ""),
+        ("seen", "0.25 s", "100%", "1", "0.15 s", "1"),
+        ("none", "none", "", "0", "none came", "5"),
     ]
 
 
 def test_without_a_sent_trace_nothing_is_late() -> None:
     """Routes alone have their own times and no more."""
-    assert rows({"a": SENT})[0] == ("route", "first token", "bursts")
+    assert rows({"a": SENT})[0] == ("route", "first token", "of its time", "bursts")
 
 
 def test_labels_are_escaped() -> None:
