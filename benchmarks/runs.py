@@ -133,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], help="what to measure; all by default")
     parser.add_argument("--count", type=int, default=20, help="how many workers to kill")
-    parser.add_argument("--lease", type=float, default=1.0, help="seconds")
+    parser.add_argument("--lease", type=float, default=2.0, help="seconds")
     parser.add_argument("--recovery", choices=["restart", "continue"], default="restart")
     options = parser.parse_args()
     for part in options.parts or PARTS:
