@@ -5,17 +5,18 @@
 | `start` | run, model, usage; `cached`: whether part of the prompt was read from the cache |
 | `retry` | error, attempt, wait: asked again in so many seconds; before the first delta, or before a `reset` |
 | `thinking`, `delta` | text |
-| `tool` | id, name, input |
+| `tool` | tool_id, name, input |
 | `reset` | keep_chars, reason: the answer goes on behind its first so many code points; the rest is void |
 | `done` | stop_reason, usage, cost, ttft, events; after recoveries also recoveries and billed_twice |
 | `error` | error, message, retryable, retry_after?, request_id?, recovery? |
 
-`keep_chars` counts Unicode code points of the deltas joined: `text[:n]` in Python, `[...text].slice(0, n)` in
-JavaScript. 0 also voids the thinking so far. `cost` is in dollars by `spending.PRICES`; None when the model has no
-known price, or when the answer was stopped before its output was counted. After recoveries `usage` and `cost` add up
-all requests: inputs as the API told them; the output of a request that broke, which it never told, by the lab's count.
-`billed_twice` has the tokens among them that a whole first answer would not have cost: the input of the further
-requests, and the output that was taken back or cut. `recovery` says why a broken answer was left.
+`keep_chars` counts Unicode code points of the deltas joined, without half a character at their end: `text[:n]` in
+Python, `[...text].slice(0, n).join("")` in JavaScript. 0 also voids the thinking so far. `cost` is in dollars by
+`spending.PRICES`; None when the model has no known price, or when the answer was stopped before its output was counted.
+After recoveries `usage` and `cost` add up all requests: inputs as the API told them; the output of a request that
+broke, which it never told, by the lab's count. `billed_twice` has the tokens among them that a whole first answer would
+not have cost: the input of the further requests, and the output that was taken back or cut. `recovery` says why a
+broken answer was left.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Translator:
         tool = self._tools.pop(event["index"], None)
         if tool is None:
             return None
-        return "tool", {"id": tool["id"], "name": tool["name"], "input": json.loads(tool["json"] or "{}")}
+        return "tool", {"tool_id": tool["id"], "name": tool["name"], "input": json.loads(tool["json"] or "{}")}
 
     def _message(self, event: Mapping[str, Any], now: float) -> None:
         self.stop_reason = event["delta"].get("stop_reason")

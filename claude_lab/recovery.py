@@ -21,7 +21,7 @@ from typing import Any, Literal
 from claude_lab import catalogue, tokens
 from claude_lab.contract import AGAIN, RESET, Frame
 from claude_lab.seam import broken_at
-from claude_lab.utf16 import whole
+from claude_lab.utf16 import settled
 
 Strategy = Literal["fail", "restart", "continue"]
 Batch = list[dict[str, Any]]
@@ -62,9 +62,9 @@ class Came:
             elif kind == "tool":
                 tools += 1
             elif kind == "reset":
-                text = [whole("".join(text))[: frame["keep_chars"]]]
+                text = [settled("".join(text))[: frame["keep_chars"]]]
                 thinking = thinking if frame["keep_chars"] else []
-        return cls(whole("".join(text)), "".join(thinking), tools, ended)
+        return cls(settled("".join(text)), "".join(thinking), tools, ended)
 
     @property
     def anything(self) -> bool:
@@ -105,7 +105,7 @@ def planned(strategy: Strategy, request: Mapping[str, Any], came: Came, what: st
     if strategy == "fail" or came.tools:
         return None
     spent = tokens.count(came.text[len(before.text) :]) + tokens.count(came.thinking[len(before.thinking) :])
-    kept, space = broken_at(came.text.rstrip("\ufffd"))
+    kept, space = broken_at(came.text)
     if strategy == "continue" and len(kept) >= LEAST and (further := continuing(request, kept)):
         return Plan("continue", further, f"continued after {what}", came, kept, space, spent)
     reason = f"started over after {what}"

@@ -28,7 +28,7 @@ from itertools import pairwise
 from typing import Any
 
 from claude_lab import clock
-from claude_lab.utf16 import whole
+from claude_lab.utf16 import settled, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Trace:
             if mark.kind == "delta":
                 pieces.append(mark.value)
             else:
-                pieces = [whole("".join(pieces))[: mark.value["keep_chars"]]]
+                pieces = [settled("".join(pieces))[: mark.value["keep_chars"]]]
         return whole("".join(pieces))
 
     @property

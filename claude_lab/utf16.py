@@ -25,6 +25,11 @@ def whole(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def settled(text: str) -> str:
+    """Return `text` safe to encode, without half a character that waits at its end for the other."""
+    return whole(text[:-1] if HIGH[0] <= text[-1:] <= HIGH[1] else text)
+
+
 def crc(text: str) -> int:
     """Return the CRC-32 of the UTF-16 little-endian bytes of `text`."""
     return zlib.crc32(text.encode("utf-16-le", "surrogatepass"))

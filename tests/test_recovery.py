@@ -24,6 +24,7 @@ from claude_lab.settings import Settings
 from claude_lab.spending import Ledger, cost
 from claude_lab.trace import Trace
 from claude_lab.upstream import asker, failure_of, make_client
+from claude_lab.utf16 import Tape
 
 NEW, OLD = "claude-haiku-5-5", "claude-haiku-4-5"
 TEXT = answers.RESUMING
@@ -404,7 +405,7 @@ def test_another_worker_finishes_the_answer(fake: Bench, strategy: Strategy) -> 
 @pytest.mark.parametrize("strategy", ["restart", "continue"])
 def test_a_takeover_after_a_tool_call_is_an_error(fake: Bench, strategy: Strategy) -> None:
     """Whoever read the call may have run it: nothing is asked, and the error says why."""
-    call: Frame = ("tool", {"id": "toolu_1", "name": "weather", "input": {}})
+    call: Frame = ("tool", {"tool_id": "toolu_1", "name": "weather", "input": {}})
     talk = Talk(fake).take_over(strategy, [*WRITTEN, call])
 
     assert talk.kinds[-1] == "error"
@@ -482,7 +483,27 @@ def test_frames_tell_what_came() -> None:
 
     assert Came.of(frames) == Came("wave 🌊!", "hm")
     assert Came.of([*frames, ("reset", {"keep_chars": 0, "reason": ""})]) == Came()
+    assert as_read(frames) == "wave 🌊!"
+
+
+def as_read(frames: list[Frame]) -> str:
+    """Return the text as a trace has it."""
     trace = Trace()
     for kind, frame in frames:
         trace.add(kind, frame["text"] if kind == "delta" else frame)
-    assert trace.text == "wave 🌊!"
+    return trace.text
+
+
+@pytest.mark.parametrize("keep", range(5))
+def test_half_a_character_at_a_seam_counts_for_nobody(keep: int) -> None:
+    """What came, the trace and the live view's tape agree on what a reset keeps."""
+    deltas = ["a🌊", "b\ud83c"]
+    frames: list[Frame] = [("delta", {"text": text}) for text in deltas]
+    frames += [("reset", {"keep_chars": keep, "reason": ""}), ("delta", {"text": "!"})]
+    tape = Tape()
+    for text in deltas:
+        tape.add(text)
+    tape.keep(keep)
+    tape.add("!")
+
+    assert Came.of(frames).text == as_read(frames) == tape.text == "a🌊b"[:keep] + "!"
