@@ -56,5 +56,5 @@ bench: .stamp-dev
 	touch .stamp-lab $@
 
 clean:
-	rm -rf .venv .stamp-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .ipykernel-* .stamp-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find claude_lab tests -name __pycache__ -prune -exec rm -rf {} +
