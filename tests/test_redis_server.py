@@ -94,7 +94,7 @@ def text_of(body: str) -> str:
     return "".join(frame["text"] for frame in frames(body) if frame["type"] == "delta")
 
 
-def soon(claim: Callable[[], bool], within: float = 3.0) -> bool:
+def soon(claim: Callable[[], bool], within: float = 10.0) -> bool:
     """Whether a claim comes true within so many seconds."""
     until = time.monotonic() + within
     while not claim():

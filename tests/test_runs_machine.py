@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import pytest
 from run_machine import RunMachine, examples, pieces, try_machine
 
-from claude_lab.runs import Bounds, Entry, Run, Runs, Writer
+from claude_lab.runs import Bounds, Entry, Frame, Run, Runs, Writer
 
 NAME = "the-run-of-this-example"
 FOREVER = 1e6
@@ -142,14 +142,29 @@ class SubscribeThenReplay(Subscribed):
                 yield data
 
 
+class Unfenced(Memory):
+    """Wrong: whoever was taken for dead writes on."""
+
+    async def begin(self) -> Writer:
+        """Begin a run that lets every producer write."""
+        await super().begin()
+
+        class Open(Run):
+            def write(self, epoch: int, frames: Iterable[Frame]) -> None:
+                Run.write(self, self.epoch, frames)
+
+        self.run = self.runs.runs["", NAME] = Open(NAME, FOREVER)
+        return Writer(self.run)
+
+
 def test_nothing_is_lost_nothing_comes_twice_and_nobody_hangs() -> None:
     """Appends, cuts at any byte, reconnections, second readers, crashes, takeovers, expiry, zombies: in any order."""
     try_machine(MemoryMachine, examples(150))
 
 
-@pytest.mark.parametrize("wrong", [ReplayThenSubscribe, SubscribeThenReplay])
+@pytest.mark.parametrize("wrong", [ReplayThenSubscribe, SubscribeThenReplay, Unfenced])
 def test_the_wrong_designs_are_caught(wrong: type[Memory], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine tells a log with one read from a replay that is sewn to a subscription."""
+    """The machine tells the store from one that sews a replay to a subscription, and from one that fences nobody off."""
     monkeypatch.setattr("run_machine.PATIENCE", 0.2)
 
     class Machine(RunMachine):
