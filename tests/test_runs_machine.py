@@ -164,7 +164,7 @@ def test_nothing_is_lost_nothing_comes_twice_and_nobody_hangs() -> None:
 
 @pytest.mark.parametrize("wrong", [ReplayThenSubscribe, SubscribeThenReplay, Unfenced])
 def test_the_wrong_designs_are_caught(wrong: type[Memory], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine tells the store from one that sews a replay to a subscription, and from one that fences nobody off."""
+    """The machine tells the store from those that sew a replay to a subscription, and from one without a fence."""
     monkeypatch.setattr("run_machine.PATIENCE", 0.2)
 
     class Machine(RunMachine):
