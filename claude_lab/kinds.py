@@ -53,8 +53,9 @@ class Delta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """The model asks for a tool, with this input."""
+    """The model asks for a tool, with this input; its result goes back under `tool_id`."""
 
+    tool_id: str
     name: str
     input: Mapping[str, Any] = field(default_factory=dict)
     id: str | None = None
@@ -145,7 +146,7 @@ NEEDED: dict[str, dict[str, type | tuple[type, ...]]] = {
     "retry": {"error": str, "attempt": int, "wait": NUMBER},
     "thinking": {"text": str},
     "delta": {"text": str},
-    "tool": {"name": str},
+    "tool": {"tool_id": str, "name": str},
     "reset": {"keep_chars": int},
     "error": {"error": str},
 }

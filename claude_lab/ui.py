@@ -107,7 +107,7 @@ class Parts:
     def _tool(self, frame: Frame) -> Iterator[Part]:
         yield from self._end_thought()
         self._text = None
-        called = {"toolCallId": frame["id"], "toolName": frame["name"], "input": frame["input"]}
+        called = {"toolCallId": frame["tool_id"], "toolName": frame["name"], "input": frame["input"]}
         yield {"type": "tool-input-available", **called}
 
     def _reset(self, frame: Frame) -> Iterator[Part]:

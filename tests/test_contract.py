@@ -63,8 +63,8 @@ def test_a_tool_call_becomes_one_frame_with_its_whole_input() -> None:
     )
 
     assert got[1:] == [
-        ("tool", {"id": "t1", "name": "weather", "input": {"city": "Oslo"}}),
-        ("tool", {"id": "t2", "name": "now", "input": {}}),
+        ("tool", {"tool_id": "t1", "name": "weather", "input": {"city": "Oslo"}}),
+        ("tool", {"tool_id": "t2", "name": "now", "input": {}}),
     ]
 
 
@@ -162,7 +162,7 @@ def test_a_half_tool_call_is_forgotten_by_a_further_request() -> None:
     call = [block(1, "tool_use", id="t1", name="now"), piece]
     got = frames(START, *call, START, *call, {"type": "content_block_stop", "index": 1})
 
-    assert [frame for kind, frame in got if kind == "tool"] == [{"id": "t1", "name": "now", "input": {"a": 1}}]
+    assert [frame for kind, frame in got if kind == "tool"] == [{"tool_id": "t1", "name": "now", "input": {"a": 1}}]
 
 
 def test_a_worker_that_takes_over_goes_on_with_the_accounts() -> None:

@@ -228,7 +228,8 @@ def test_a_conversation_with_a_tool_goes_round(lab: Lab) -> None:
     used = call.trace.last("tool")
     assert used is not None
     assert (call.stop_reason, used.value["name"], "city" in used.value["input"]) == ("tool_use", "weather", True)
-    turn = {"type": "tool_use", **{name: used.value[name] for name in ("id", "name", "input")}}
+    assert used.value["tool_id"].startswith("toolu_")
+    turn = {"type": "tool_use", "id": used.value["tool_id"], **{name: used.value[name] for name in ("name", "input")}}
     result = {"type": "tool_result", "tool_use_id": turn["id"], "content": "Rain, 7 degrees"}
     said = [asked, {"role": "assistant", "content": [turn]}, {"role": "user", "content": [result]}]
     answer = lab.stream(messages=said, tools=[WEATHER])

@@ -24,7 +24,7 @@ const NEEDED = {
   retry: { error: text, attempt: count, wait: amount },
   thinking: { text },
   delta: { text },
-  tool: { name: text },
+  tool: { tool_id: text, name: text },
   reset: { keep_chars: count },
   error: { error: text },
 };
