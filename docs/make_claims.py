@@ -32,7 +32,8 @@ INTRO = """\
 
 Written by `make claims` and checked in CI; do not edit.
 The lab grew from an article on production patterns for streaming Claude with FastAPI. Here each of its factual
-sentences stands on trial, {count} of them: an experiment runs, and a rule turns what came out into the verdict.
+sentences stands on trial, and the lines of its listings that claim something, {count} in all:
+an experiment runs, and a rule turns what came out into the verdict.
 {tally}.
 
 The experiments are in [docs/claims](claims); they use the real SDK, real servers and clients on this machine, a fake
@@ -91,6 +92,7 @@ def main() -> int:
         found = sentences.faults(text, [claim.quote for claims in PARTS.values() for claim in claims])
         print(*found, sep="\n")
         return int(any(not line.startswith("Counted") for line in found))
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"  # none stands before this machine itself
     kept = TARGET.read_text("utf-8") if TARGET.exists() else ""
     made = document(kept, checking="--check" in sys.argv)
     if "--check" not in sys.argv:

@@ -14,7 +14,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 sys.path.append(str(DOCS))
 
-from claims import PARTS, accounts, clients, errors, proxies, sentences, servers, streaming  # noqa: E402
+from claims import PARTS, accounts, clients, errors, listings, proxies, sentences, servers, streaming  # noqa: E402
 from claims.claim import Claim, plain  # noqa: E402
 
 CLAIMS = [claim for claims in PARTS.values() for claim in claims]
@@ -46,6 +46,10 @@ FLIPS: list[tuple[str, dict[str, Any], str]] = [
     ("The SSE format", {"forms": ("as in the article",)}, "holds"),
     ("One thing to watch", {"client": "async"}, "does not hold"),
     ('"X-Accel-Buffering"', {"header": False}, "does not hold"),
+    ("model=", {"name": "claude-haiku-5-5"}, "holds"),
+    ("MAX_RETRIES = 3", {"spare": 1}, "holds"),
+    ("return await fn", {"method": "create"}, "holds"),
+    ("async for line", {"separator": " "}, "holds"),
     ("Each error type", {"second": "none"}, "holds"),
     ("RateLimitError", {"second": "none"}, "holds"),
     ("AuthenticationError", {"statuses": (429,)}, "does not hold"),
@@ -115,7 +119,15 @@ def test_an_outcome_holds_no_milliseconds() -> None:
     experiments = {claim.experiment for claim in CLAIMS}
 
     assert all(experiment.__doc__ and experiment.__doc__.strip().endswith(".") for experiment in experiments)
-    assert {inspect.getmodule(each) for each in experiments} == {accounts, clients, errors, proxies, servers, streaming}
+    assert {inspect.getmodule(each) for each in experiments} == {
+        accounts,
+        clients,
+        errors,
+        listings,
+        proxies,
+        servers,
+        streaming,
+    }
 
 
 LESSONS = sorted((DOCS.parent / "notebooks").glob("0[123]*.ipynb"))

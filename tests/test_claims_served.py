@@ -10,6 +10,7 @@ from test_claims import claim_about, clients, verdict_of
 
 FLIPS: list[tuple[str, dict[str, Any], str]] = [
     ("The key is combining", {"response": "collected"}, "does not hold"),
+    ("'error': 'rate_limit'", {"seconds": 30.0}, "holds"),
     ("The sync client works", {"sync": "async"}, "holds"),
     ("With --workers 4", {"client": "sync", "count": 3}, "holds"),
     ("The practical solution", {"cut_upstream": False}, "holds"),

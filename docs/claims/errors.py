@@ -66,7 +66,7 @@ def refused_for_good(statuses: tuple[int, ...] = (401, 400)) -> Final:
 BAD: dict[str, dict[str, Any]] = {
     "no message": {"messages": []},
     "an unknown field": {"extra_body": {"mood": "calm"}},
-    "max_tokens 0": {"max_tokens": 0},
+    "max_tokens below zero": {"max_tokens": -1},
     "a prefilled answer": {"messages": [*ASK["messages"], {"role": "assistant", "content": "Because"}]},
     "a role that is none": {"messages": [{"role": "sky", "content": "?"}]},
 }

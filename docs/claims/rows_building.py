@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claims import clients, proxies, servers, streaming
+from claims import clients, listings, proxies, servers, streaming
 from claims.claim import Claim
 
 OPENING = [
@@ -19,8 +19,8 @@ OPENING = [
         " 0.97.",
         servers.on_these_versions,
         lambda seen: seen.frames == "done",
-        "Here with FastAPI {fastapi} and SDK {sdk} the listing as printed ends with `{frames}`: the model it names does"
-        " not exist.",
+        "Both versions here are newer: {newer}; on them the listing as printed ends with `{frames}`: the model it names"
+        " does not exist.",
         "Keep the model in a setting (`MODEL`), and run `claude-lab conformance` after an upgrade.",
         beyond="the versions of then, and the API of then",
     ),
@@ -108,6 +108,21 @@ STREAMING = [
         "{pieces} deltas; the first came while the upstream was still writing: {first_while_written}.",
         "Await the upstream's head before the response begins, so that a refusal keeps its status:"
         " `claude_lab.framed.FrameResponse`.",
+    ),
+    Claim(
+        'model="claude-opus-4-7-20251101",',
+        listings.model,
+        lambda seen: seen.status == 200,
+        "Asked for that model the API answers {status}, `{error}`.",
+        "A setting with a name that exists: `MODEL`, `claude_lab.catalogue`.",
+    ),
+    Claim(
+        "'error': 'rate_limit', 'retry_after': 30",
+        listings.rate_limit_told,
+        lambda seen: seen.article_seconds == seen.server_seconds,
+        "The upstream said {server_seconds} s; the article's server says {article_seconds}, under status"
+        " {article_status}; the lab's {ours_seconds}, under {ours_status}.",
+        "Pass the server's word on, and the status while there is time: `claude_lab.framed`.",
     ),
     Claim(
         '"X-Accel-Buffering": "no", # Disable Nginx buffering — critical',

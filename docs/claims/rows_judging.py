@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claims import accounts, clients, proxies, servers, streaming
+from claims import accounts, clients, listings, proxies, servers, streaming
 from claims.claim import Claim
 
 LESSON_1 = "[lesson 1](../notebooks/01_streaming.ipynb)"
@@ -24,6 +24,15 @@ READERS = [
         " loses text in silence.",
         f"Keep the unfinished rest: `PerEvent` in `claude_lab/static/browser.js`, {LESSON_1}.",
         when=("no chunk is ever cut inside an event", lambda seen: seen.right > 0),
+    ),
+    Claim(
+        "async for line in response.aiter_lines():",
+        listings.python_loop,
+        lambda seen: seen.raw == "right",
+        "A text with U+2028 in it: escaped, as the article's server writes it, {escaped}; raw, as JSON allows, {raw}:"
+        " the line ends there for httpx, not for SSE.",
+        "Feed bytes to `claude_lab.sse.Decoder`.",
+        when=("the server escapes what is not ASCII", lambda seen: seen.escaped == "right"),
     ),
     Claim(
         "The useChat hook handles SSE parsing for you, which makes client-side code much simpler.",

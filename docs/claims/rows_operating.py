@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claims import errors, proxies, streaming
+from claims import errors, listings, proxies, streaming
 from claims.claim import Claim
 
 LESSON_2 = "[lesson 2](../notebooks/02_retry_experiments.ipynb)"
@@ -66,6 +66,23 @@ ERRORS = [
         " {limited_requests} for a 429.",
         "`max_retries=0` on the client wherever a policy is in charge.",
         when=("the client was made with max_retries=0", lambda seen: seen.client_retries > 0),
+    ),
+    Claim(
+        "MAX_RETRIES = 3",
+        listings.max_retries,
+        lambda seen: seen.retries == seen.constant,
+        "Refused for good, the loop with {constant} makes {requests} requests: {retries} of them are retries.",
+        "`max_retries` counts retries, as the SDK's does; `RETRY_UNIT=attempts` counts as the article.",
+        when=("you read it as attempts", lambda seen: seen.requests == seen.constant),
+    ),
+    Claim(
+        "return await fn(*args, **kwargs)",
+        errors.around_a_stream,
+        lambda seen: seen.error == "none",
+        "Given the SDK's `messages.stream` it raises `{error}`, after {requests} requests: it cannot protect the"
+        " article's own endpoint.",
+        "`claude_lab.retrying.stream_with_retry`.",
+        when=("fn is no stream", lambda seen: seen.error == "TypeError"),
     ),
     Claim(
         "raise # No point retrying these — propagate immediately",

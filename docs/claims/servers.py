@@ -33,22 +33,24 @@ INSTALLED = ("fastapi", "uvicorn", "anthropic", "httpx")
 class Installed:
     """The versions of here, and what the listing does on them."""
 
-    sdk: str
-    fastapi: str
+    newer: bool
     frames: str
 
 
 def on_these_versions(model: str = bench.NAMED) -> Installed:
     """Run the listing, word for word, on the versions that are installed."""
     with bench.article("sync", changes=((bench.NAMED, model),)) as served:
-        frames = [json.loads(event.data) for event in sse.Decoder().feed(httpx.post(**served.ask()).content)]
+        frames = [
+            json.loads(event.data) for event in sse.Decoder().feed(httpx.post(**served.ask(), trust_env=False).content)
+        ]
     last = frames[-1]
-    return Installed(short(anthropic.__version__), short(fastapi.__version__), last.get("error") or last["type"])
+    newer = numbers(anthropic.__version__) > (0, 97) and numbers(fastapi.__version__) > (0, 136)
+    return Installed(newer, last.get("error") or last["type"])
 
 
-def short(version: str) -> str:
+def numbers(version: str) -> tuple[int, ...]:
     """Return a version's first two numbers."""
-    return ".".join(version.split(".")[:2])
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 @dataclass(frozen=True)
