@@ -271,6 +271,27 @@ def test_a_server_that_stops_hands_its_runs_over(bench: Bench, two: list[Server]
     assert frames(rest)[-1]["type"] == "done"
 
 
+def test_a_reader_elsewhere_stays_connected_while_the_producer_changes(bench: Bench) -> None:
+    """Who reads at a server that takes over needs no reconnection: one stream, two epochs, the whole answer."""
+    bench.play(LONG)
+    with bench.servers(*[{"lease": 0.6, "recovery": "restart"}] * 2) as (leaving, staying):
+        with leaving.http.stream("POST", "/chat/stream", **ASK) as response:
+            parts = response.iter_text()
+            next(part for part in parts if '"delta"' in part)
+            with staying.http.stream("GET", path_of(response)) as elsewhere:
+                pieces = elsewhere.iter_text()
+                body = next(pieces)
+                leaving.served.stop()
+                body += "".join(pieces)
+
+    got = frames(body)
+    seam = [frame["type"] for frame in got].index("reset")
+    texts = ["".join(frame.get("text", "") for frame in part) for part in (got[:seam], got[seam:])]
+    assert texts == [(TEXT * 8)[: len(texts[0])], TEXT * 8]
+    assert [frame["id"].partition("-")[2] for frame in got] == [str(number) for number in range(1, len(got) + 1)]
+    assert got[-1]["type"] == "done"
+
+
 def test_without_redis_nothing_hangs_and_the_spending_stops(bench: Bench) -> None:
     """When Redis is gone, a stream is cut without a final frame, upstream is closed, and a new request is 503."""
     bench.play(SLOW)
