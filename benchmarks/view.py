@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from e2e.bare_server import environment_without  # noqa: E402
 from e2e.jupyterlab_page import Jupyter, Page, browser  # noqa: E402
 
 SETUP = """
@@ -304,10 +305,29 @@ def knobs(lab: Jupyter, context: Any, repeats: int) -> None:
     page.shut()
 
 
+PLAIN = "print(time.time())\nwait(start(250, 50));"
+
+
+def without_anywidget(home: Path, context: Any, path: str, repeats: int) -> None:
+    """Print how long after it was asked for a view is plain HTML, where the server's environment lacks anywidget."""
+    python = environment_without("anywidget", home / "environment")
+    with Jupyter(home / "bare", python=python, PYTHONPATH=path) as lab:
+        page = Page(context, lab.notebook("bare.ipynb", SETUP, *[PLAIN] * repeats))
+        page.run(0)
+        took = []
+        for index in range(1, repeats + 1):
+            page.start(index)
+            page.cell(index).locator(".cl-still .cl-note").wait_for()
+            took.append(time.time() - float(page.output(index).split()[0]))
+            page.wait_idle(index, 30)
+        page.shut()
+    print(f"\nwithout anywidget, cell busy: plain HTML after, s (worst of {repeats}){max(took):8.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="five seconds a row")
-    parser.add_argument("--only", choices=("paced", "burst", "stop", "knob"), help="one part")
+    parser.add_argument("--only", choices=("paced", "burst", "stop", "knob", "bare"), help="one part")
     parser.add_argument("--ways", default="", help="only the ways with this in their name")
     parser.add_argument("--path", default="", help="a folder before the kernels' own packages: an older ipykernel, say")
     given = parser.parse_args()
@@ -330,6 +350,8 @@ def main() -> None:
             interrupts(lab, context, 2 if given.quick else 5)
         if given.only in (None, "knob"):
             knobs(lab, context, 10 if given.quick else 26)
+        if given.only in (None, "bare"):
+            without_anywidget(home, context, path, 2 if given.quick else 5)
 
 
 def installed(name: str, path: str) -> bool:
