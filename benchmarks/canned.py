@@ -17,8 +17,8 @@ import uvloop
 
 from claude_lab.frames import PING, STOP, frame, text_frame
 
-PIECE = 16_384
-"""Bytes of one write in a burst: a TLS record."""
+PIECE = 65_536
+"""Bytes of one write in a burst."""
 WORDS = ["The", "sky", "is", "blue", "because", "air", "scatters", "short", "waves", "more", "than", "long", "ones"]
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"

@@ -90,9 +90,9 @@ app = Starlette(routes=[Route("/health", health), Route("/{way}", answer, method
 async def warm() -> None:
     """Ask once in each way, with clients of its own: a first request imports half the SDK."""
     async with anthropic.AsyncAnthropic(max_retries=0) as client:
-        async with client.messages.stream(**request("Begin.")) as stream:
+        async with client.messages.stream(**request("burst 3")) as stream:
             await stream.get_final_text()
-    with anthropic.Anthropic(max_retries=0) as blocking, blocking.messages.stream(**request("Begin.")) as events:
+    with anthropic.Anthropic(max_retries=0) as blocking, blocking.messages.stream(**request("burst 3")) as events:
         events.get_final_text()
 
 

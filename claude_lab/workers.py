@@ -23,6 +23,7 @@ from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
 from claude_lab.scenario import Scenario
 
+Case = tuple[str, int, int]
 WAYS = {
     "async": "async client",
     "sync": "sync client in an async endpoint",
@@ -99,17 +100,18 @@ COLUMNS: dict[str, Any] = {
 
 
 def measure(
-    cases: Sequence[tuple[str, int, int]] = (("async", 1, 40), ("sync", 1, 5), ("sync", 4, 8)),
+    cases: Sequence[Case] = (("async", 1, 40), ("sync", 1, 5), ("sync", 4, 8)),
     *,
     words: int = 20,
     gap: float = 0.03,
+    message: str = "Go on.",
     url: str | None = None,
 ) -> Table:
     """Measure the cases (a way, how many workers, how many streams) and return the table.
 
-    Each answer has about so many `words`, `gap` seconds apart. Servers of as many workers are one process group, and
-    all start at the same time. `url` names another upstream than a fake of its own. Raises ValueError for an unknown
-    way, RuntimeError when a server does not start.
+    Each answer has about so many `words`, `gap` seconds apart. Cases with equal numbers of workers share a server.
+    `url` names another upstream than a fake of its own, to be asked `message`. Raises ValueError for an unknown way,
+    RuntimeError when the servers do not start.
     """
     for way, _, _ in cases:
         if way not in WAYS:
@@ -119,13 +121,15 @@ def measure(
             voice = Voice(" ".join(["word"] * words), thinking=False)
             url = stack.enter_context(FakeClaude(Scenario(voice=voice, pace=Pace(gap, gap, 0.0, 0.0)))).url
         servers = stack.enter_context(started(sorted({workers for _, workers, _ in cases}), url))
-        alone = send(servers[cases[0][1]], cases[0][0], 1).took
-        return Table(tuple(row(case, send(servers[case[1]], case[0], case[2]), alone) for case in cases), alone)
+        alone = send(servers[cases[0][1]], cases[0][0], 1, message).took
+        return Table(
+            tuple(row(case, send(servers[case[1]], case[0], case[2], message), alone) for case in cases), alone
+        )
 
 
-def send(url: str, way: str, streams: int) -> Crowd:
+def send(url: str, way: str, streams: int, message: str) -> Crowd:
     """Send a crowd down one way; the first streams open a little apart, so that every worker can take one."""
-    question = Question({"message": "Go on."}, f"/{way}")
+    question = Question({"message": message}, f"/{way}")
     return background.portal().run(drive(url, streams, question, apart=0.005, every=0.02), timeout=120)
 
 
