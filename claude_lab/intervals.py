@@ -79,18 +79,25 @@ def medians(samples: Floats, *, level: float = 0.95) -> tuple[Floats, Floats, Fl
     return ordered[:, low], middle, ordered[:, high]
 
 
-def estimate(samples: Floats, *, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
-    """Return (low, value, high) per setting: of the mean where all days are finite, else of the median."""
+def estimate(
+    samples: Floats, *, level: float = 0.95, reach: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[Floats, Floats, Floats]:
+    """Return (low, value, high) per setting: of the mean where all days are finite, else of the median.
+
+    `reach` is what the quantity can be at all; the bounds do not leave it.
+    """
     finite = np.asarray(np.isfinite(samples).all(axis=1))
     mean = means(np.where(finite[:, None], samples, 0.0), level=level)
     median = medians(samples, level=level)
     low, value, high = (np.where(finite, a, b) for a, b in zip(mean, median, strict=True))
-    return low, value, high
+    return np.maximum(low, reach[0]), value, np.minimum(high, reach[1])
 
 
-def interval(days: npt.ArrayLike, *, level: float = 0.95) -> Interval:
+def interval(
+    days: npt.ArrayLike, *, level: float = 0.95, reach: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval:
     """Return the interval of one setting's days."""
-    low, value, high = estimate(np.asarray(days, dtype=np.float64)[None, :], level=level)
+    low, value, high = estimate(np.asarray(days, dtype=np.float64)[None, :], level=level, reach=reach)
     return Interval(float(low[0]), float(value[0]), float(high[0]))
 
 

@@ -19,6 +19,12 @@ METRICS = (
     "goodput",
     "in_time",
 )
+SHARES = frozenset({"success", "in_time"})
+
+
+def reach(metric: str) -> tuple[float, float]:
+    """Return the least and the greatest value that a metric can have."""
+    return 0.0, 1.0 if metric in SHARES else INFINITY
 
 
 def ranked(values: Numbers, places: Numbers) -> Numbers:

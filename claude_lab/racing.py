@@ -10,7 +10,7 @@ import numpy as np
 
 from claude_lab import grids, intervals
 from claude_lab.intervals import Interval
-from claude_lab.metrics import METRICS
+from claude_lab.metrics import METRICS, reach
 from claude_lab.model import Floats, traffic_of
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
@@ -66,7 +66,9 @@ class Measured:
     def of(cls, policy: RetryPolicy, days: Floats) -> Measured:
         """Measure from the metrics of shape (days, metrics)."""
         names = ("success", "in_time", "p95_ttft", COST)
-        success, in_time, wait, cost = (intervals.interval(days[:, METRICS.index(name)]) for name in names)
+        success, in_time, wait, cost = (
+            intervals.interval(days[:, METRICS.index(name)], reach=reach(name)) for name in names
+        )
         return cls(policy, success, in_time, wait, cost, days)
 
 
@@ -82,8 +84,15 @@ class Race:
     def days(self, policies: Sequence[RetryPolicy], seeds: Sequence[int], scenario: Scenario | None = None) -> Floats:
         """Return the metrics of these settings on these days."""
         where = scenario or self.scenario
-        return grids.run(where, policies, seeds, executor=self.executor, engine=self.engine, progress=False,
-            patience=self.goal.p95_ttft)
+        return grids.run(
+            where,
+            policies,
+            seeds,
+            executor=self.executor,
+            engine=self.engine,
+            progress=False,
+            patience=self.goal.p95_ttft,
+        )
 
     def run(self, policies: list[RetryPolicy]) -> list[Measured]:
         """Return the settings that no round could exclude, the best first; if all fall, the last to fall.
@@ -96,7 +105,7 @@ class Race:
             start += added
             names = ("success", "in_time", COST)
             (low, success, high), (least, _, most), (cheap, _, dear) = (
-                intervals.estimate(seen[:, :, METRICS.index(name)]) for name in names
+                intervals.estimate(seen[:, :, METRICS.index(name)], reach=reach(name)) for name in names
             )
             alive = (high >= self.goal.success) & (most >= IN_TIME)
             sure = np.sort(dear[(low >= self.goal.success) & (least >= IN_TIME)])

@@ -14,7 +14,7 @@ import numpy as np
 
 from claude_lab import grids, intervals
 from claude_lab.intervals import Interval
-from claude_lab.metrics import METRICS
+from claude_lab.metrics import METRICS, reach
 from claude_lab.model import Floats, traffic_of
 from claude_lab.racing import Goal
 from claude_lab.recommendation import Recommendation, recommend
@@ -71,7 +71,7 @@ class Sweep:
 
     def estimate(self, metric: str, *, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
         """Return (low, value, high) of a metric, one each per setting."""
-        return intervals.estimate(self.days(metric), level=level)
+        return intervals.estimate(self.days(metric), level=level, reach=reach(metric))
 
     def grid(self, metric: str, *, x: str = "base_delay", y: str = "max_retries", **at: Any) -> Floats:
         """Return a metric's estimates as a table, shape (y values, x values); `at` fixes the other axes."""
@@ -90,7 +90,7 @@ class Sweep:
 
     def interval(self, metric: str, **at: Any) -> Interval:
         """Return one setting's interval."""
-        return intervals.interval(self.days(metric)[self.place(at)])
+        return intervals.interval(self.days(metric)[self.place(at)], reach=reach(metric))
 
     def settings(self) -> list[dict[str, Any]]:
         """Return the swept fields of each setting."""

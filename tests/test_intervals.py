@@ -74,3 +74,14 @@ def test_one_day_bounds_nothing():
 def test_days_that_do_not_vary_have_a_point_for_an_interval():
     """No division by zero."""
     assert intervals.interval([1.0] * 20) == intervals.Interval(1.0, 1.0, 1.0)
+
+
+def test_an_interval_stays_within_what_can_be():
+    """A share lies between 0 and 1 and a wait is no less than 0, however few the days."""
+    share = intervals.interval([1.0, 0.999, 0.9], reach=(0.0, 1.0))
+    wait = intervals.interval([0.0, 0.1, 2.0], reach=(0.0, math.inf))
+    free = intervals.interval([1.0, 0.999, 0.9])
+
+    assert free.high > 1.0
+    assert (share.high, share.low, share.value) == (1.0, free.low, free.value)
+    assert wait.low == 0.0
