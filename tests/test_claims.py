@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,14 @@ def claim_about(words: str) -> Claim:
 # The claim, by the beginning of its quote; the change that takes its cause away; and the verdict then.
 FLIPS: list[tuple[str, dict[str, Any], str]] = [
     ("When a model like", {"words": 1}, "does not hold"),
+    ("Anthropic API key", {"key": "any"}, "does not hold"),
+    ("It's simpler", {"extra": "standard"}, "does not hold"),
+    ("This is a mistake", {"presets": ("nginx-1.22",)}, "agrees"),
+    ("Claude's prompt caching", {"kind": "cache_creation_input_tokens"}, "speaks against it"),
+    ("The usage object", {"marked": False}, "holds"),
+    ("If you're processing", {"documents": 10}, "speaks against it"),
+    ("This can happen", {"first": "async"}, "holds"),
+    ("Server-Sent Events", {"encode": "none"}, "holds"),
     ("Python 3.11", {"packages": ("uvicorn",)}, "does not hold"),
     ("You only need four", {"packages": ("httpx",)}, "does not hold"),
     ("The SSE format", {"forms": ("as in the article",)}, "holds"),
@@ -78,15 +88,26 @@ FLIPS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@functools.cache
+def outcome_of(experiment: Callable[..., Any], change: tuple[tuple[str, Any], ...]) -> Any:
+    """Run an experiment with something changed."""
+    return experiment(**dict(change))
+
+
+def comes_out(words: str, change: dict[str, Any], expected: str) -> None:
+    """Check that the verdict is another with the change; where it cannot be decided, that the leaning is."""
+    claim = claim_about(words)
+
+    verdict = claim.verdict(outcome_of(claim.experiment, tuple(change.items())))
+
+    assert verdict == expected or (claim.beyond and verdict.endswith(expected))
+    assert verdict != verdict_of(claim)
+
+
 @pytest.mark.parametrize(("words", "change", "expected"), FLIPS, ids=[words for words, _, _ in FLIPS])
 def test_without_its_cause_a_verdict_is_another(words: str, change: dict[str, Any], expected: str) -> None:
     """The same experiment with one thing changed gives the other verdict: what is committed could have been wrong."""
-    claim = claim_about(words)
-
-    outcome = claim.experiment(**change)
-
-    assert claim.verdict(outcome) == expected
-    assert verdict_of(claim) != expected
+    comes_out(words, change, expected)
 
 
 def test_each_claim_has_one_committed_row() -> None:

@@ -6,16 +6,33 @@ from typing import Any
 
 import pytest
 from conftest import lacking
-from test_claims import claim_about, clients, verdict_of
+from test_claims import CLAIMS, clients, comes_out
+from test_claims import FLIPS as QUICK
 
+# The claim, by the beginning of its quote; the change that takes its cause away; and the verdict then.
 FLIPS: list[tuple[str, dict[str, Any], str]] = [
+    ("This guide covers", {"model": "claude-haiku-5-5"}, "agrees"),
+    ("Defining the request", {"ranges": True}, "holds"),
+    ("As you can see", {"server": "lab"}, "holds"),
+    ("Running uvicorn", {"server": "lab"}, "holds"),
+    ("Testing with curl", {"mended": True}, "holds"),
     ("The key is combining", {"response": "collected"}, "does not hold"),
+    ("SSE keeps connections", {"response": "collected"}, "does not hold"),
     ("'error': 'rate_limit'", {"seconds": 30.0}, "holds"),
+    ("To avoid blocking", {"sync": "async"}, "does not hold"),
     ("The sync client works", {"sync": "async"}, "holds"),
+    ("In container", {"sync": "async"}, "speaks against it"),
+    ("For K8s", {"sync": "async"}, "holds"),
+    ("With AsyncAnthropic", {"other": "sync"}, "does not hold"),
     ("With --workers 4", {"client": "sync", "count": 3}, "holds"),
+    ("When real traffic", {"client": "sync", "count": 3}, "holds"),
+    ("You'll need horizontal", {"client": "sync", "count": 3}, "holds"),
+    ("If you need massive", {"client": "sync", "count": 3}, "agrees"),
     ("The practical solution", {"cut_upstream": False}, "holds"),
     ("When a client disconnects", {"leave": False}, "does not hold"),
     ("Follow that format", {"article_method": "get"}, "holds"),
+    ("EventSource is GET-only", {"asker": "fetching"}, "does not hold"),
+    ("Also check", {"kind": "text/event-stream"}, "does not hold"),
     ("const lines", {"first_cut": 0}, "holds"),
     ("The useChat hook", {"path": "/chat/ui"}, "holds"),
 ]
@@ -24,11 +41,14 @@ FLIPS: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("words", "change", "expected"), FLIPS, ids=[words for words, _, _ in FLIPS])
 def test_without_its_cause_a_served_verdict_is_another(words: str, change: dict[str, Any], expected: str) -> None:
     """The same for the experiments that serve the article's server or start a browser."""
-    claim = claim_about(words)
     try:
-        outcome = claim.experiment(**change)
+        comes_out(words, change, expected)
     except clients.Missing as missing:
         lacking(str(missing))
 
-    assert claim.verdict(outcome) == expected
-    assert verdict_of(claim) != expected
+
+def test_no_verdict_is_certain_beforehand() -> None:
+    """Every claim of the article has a change under which its experiment comes out differently."""
+    changed = [words for words, _, _ in [*QUICK, *FLIPS]]
+
+    assert [claim.quote for claim in CLAIMS if not claim.quote.startswith(tuple(changed))] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import warnings
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -158,29 +159,33 @@ class Loops:
     async_cause: str
 
 
-def one_client_in_many_loops(own_client: bool = False, calls: int = 4) -> Loops:
+def one_client_in_many_loops(own_client: bool = False, calls: int = 4, first: str = "sync") -> Loops:
     """Use one client in successive `asyncio.run` calls: the sync client first, then the async one."""
-    with FakeClaude(Scenario(answer=TEXT, pace="instant")) as fake:
-        options: dict[str, Any] = {"base_url": fake.url, "api_key": "lab", "max_retries": 0}
-        with anthropic.Anthropic(**options) as client:
-
-            async def blocking() -> None:
-                client.messages.create(**ASK)
-
-            failed = [closed(blocking) for _ in range(calls)]
-        shared = anthropic.AsyncAnthropic(**options)
-
-        async def awaiting() -> None:
-            if own_client:
-                async with anthropic.AsyncAnthropic(**options) as mine:
-                    await mine.messages.create(**ASK)
-            else:
-                await shared.messages.create(**ASK)
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)  # a connection whose loop is closed cannot be closed
-            broken = [closed(awaiting) for _ in range(calls)]
+    with FakeClaude(Scenario(answer=TEXT, pace="instant")) as fake, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # a connection whose loop is closed cannot be closed
+        failed, broken = (errors_of(kind, fake.url, calls, own=own_client) for kind in (first, "async"))
+        gc.collect()  # now, where nobody minds the warning
     return Loops(calls, sum(map(bool, failed)), sum(map(bool, broken)), next(filter(None, broken), "none"))
+
+
+def errors_of(kind: str, url: str, calls: int, *, own: bool) -> list[str]:
+    """Call with a client from so many loops, one after the other, or with a client for each; return the errors."""
+    options: dict[str, Any] = {"base_url": url, "api_key": "lab", "max_retries": 0}
+    shared = bench.KINDS[kind](**options)
+
+    async def ask() -> None:
+        if kind == "sync":
+            shared.messages.create(**ASK)
+        elif own:
+            async with anthropic.AsyncAnthropic(**options) as client:
+                await client.messages.create(**ASK)
+        else:
+            await shared.messages.create(**ASK)
+
+    said = [closed(ask) for _ in range(calls)]
+    if kind == "sync":
+        shared.close()
+    return said
 
 
 def closed(work: Callable[[], Coroutine[Any, Any, None]]) -> str:

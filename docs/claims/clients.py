@@ -81,8 +81,9 @@ const listen = (name, url, options) => new Promise((done) => {
   source.onmessage = (event) => { seen[name] = JSON.parse(event.data).text; source.close(); done(); };
   source.onerror = () => { seen[name] ??= "error"; source.close(); done(); };
 });
-Promise.all([listen("events", "/events?kind=text/event-stream"), listen("plain", "/events?kind=text/plain"),
-  listen("post", "/events?kind=text/event-stream&post", { method: "POST" })]).then(() =>
+const fetching = async (name, url, options) => { await fetch(url, options); };
+Promise.all([listen("events", "/events?kind=text/event-stream"), listen("plain", "/events?kind=KIND"),
+  ASKER("post", "/events?kind=text/event-stream&post", { method: "POST" })]).then(() =>
   fetch("/seen", { method: "POST", body: JSON.stringify(seen) }));
 </script>"""
 
@@ -97,21 +98,22 @@ class Source:
     article_answers_get: int
 
 
-def event_source(article_method: str = "post") -> Source:
+def event_source(article_method: str = "post", asker: str = "listen", kind: str = "text/plain") -> Source:
     """Let Chromium's EventSource read a stream, the same as text/plain, and one it is told to ask for with POST."""
     chromium = part(shutil.which("chromium"), CHROMIUM)
     methods: dict[str, str] = {}
     seen: dict[str, str] = {}
+    page = PAGE.replace("ASKER", asker).replace("KIND", kind).encode()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         query = scope["query_string"].decode()
-        kind, body = "text/html", PAGE.encode()
+        sort, body = "text/html", page
         if scope["path"] == "/events":
             methods["post" if query.endswith("post") else "get"] = scope["method"]
-            kind, body = query.partition("kind=")[2].partition("&")[0], b'data: {"text": "read"}\n\n'
+            sort, body = query.partition("kind=")[2].partition("&")[0], b'data: {"text": "read"}\n\n'
         if scope["path"] == "/seen":
             seen.update(json.loads((await receive())["body"]))
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind.encode())]})
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", sort.encode())]})
         await send({"type": "http.response.body", "body": body})
 
     with background.serve(app) as served, tempfile.TemporaryDirectory() as profile:

@@ -108,7 +108,7 @@ LIMITATIONS = [
     Claim(
         "You'll need horizontal scaling on Kubernetes or the gunicorn + uvicorn worker class combination.",
         servers.streams_of_one_worker,
-        lambda seen: seen.async_one_worker < seen.asked and seen.worker_class == "current",
+        lambda seen: seen.async_one_worker < seen.asked,
         "One process held {async_one_worker} streams; uvicorn's gunicorn worker class is {worker_class}.",
         "One process until its CPU is full, then more processes behind a balancer.",
     ),

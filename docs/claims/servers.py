@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -128,9 +129,11 @@ class Validated:
     documented: tuple[str, ...]
 
 
-def validation(constraint: str = "") -> Validated:
+def validation(ranges: bool = False) -> Validated:
     """Post odd bodies to the article's endpoint, and read its OpenAPI document."""
-    changes = (("max_tokens: int = 1024", f"max_tokens: int = {constraint or 1024}"),)
+    field = '__import__("pydantic").Field'
+    text, number = f"message: str = {field}(min_length=1)\n", f"max_tokens: int = {field}(1024, ge=1)"
+    changes = (("message: str\n", text), ("max_tokens: int = 1024", number)) if ranges else ()
     with bench.article("async", changes=changes) as served:
         url = f"{served.url}/chat/stream"
         bodies: tuple[dict[str, Any], ...] = (
@@ -153,10 +156,11 @@ class Docs:
     outside: tuple[str, ...]
 
 
-def swagger() -> Docs:
+def swagger(server: str = "article") -> Docs:
     """Open /docs on the article's server, and note where the page loads its scripts from."""
-    with bench.article("async") as served:
-        page = httpx.get(f"{served.url}/docs", trust_env=False)
+    with contextlib.ExitStack() as stack:
+        made: Any = stack.enter_context(bench.article("async") if server == "article" else Lab())
+        page = httpx.get(f"{made.url}/docs", trust_env=False)
     hosts = set(re.findall(r'(?:src|href)="https?://([^/"]+)', page.text))
     return Docs(page.status_code, "swagger-ui" in page.text, tuple(sorted(hosts)))
 

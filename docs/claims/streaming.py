@@ -53,21 +53,22 @@ class Lines:
     lines_keep_place: bool
 
 
-def json_lines() -> Lines:
+def json_lines(encode: str = "json") -> Lines:
     """Stream the same deltas as plain JSON lines, without any of the format of SSE."""
-    words = TEXT.split(" ")
+    words = [*TEXT.split(" "), "two\nlines"]
+    write, read = (json.dumps, json.loads) if encode == "json" else (str, str)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
         for word in words:
-            line = json.dumps({"text": word}).encode() + b"\n"
+            line = write(word).encode() + b"\n"
             await send({"type": "http.response.body", "body": line, "more_body": True})
         await send({"type": "http.response.body"})
 
     with background.serve(app) as served, httpx.stream("GET", served.url, trust_env=False) as answer:
-        read = [json.loads(line)["text"] for line in answer.iter_lines()]
+        got = [read(line) for line in answer.iter_lines()]
     (event,) = sse.Decoder().feed(b"id: 1-7\ndata: {}\n\n")
-    return Lines(read == words, 1, event.id == "1-7", False)
+    return Lines(got == words, 1, event.id == "1-7", False)
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,11 @@ class Needs:
     api_streams: str
 
 
-def needs_of_a_socket() -> Needs:
+def needs_of_a_socket(extra: str = "") -> Needs:
     """Read in uvicorn's metadata which packages a WebSocket needs on top, and from the fake how Claude streams."""
-    extra = [line for line in importlib.metadata.requires("uvicorn") or () if "extra ==" in line]
-    sockets = tuple(line.split(">")[0] for line in extra if line.startswith(("websockets", "wsproto")))
+    lines = [line for line in importlib.metadata.requires("uvicorn") or () if "extra ==" in line]
+    wanted = [line for line in lines if not extra or f"extra == '{extra}'" not in line]
+    sockets = tuple(line.split(">")[0] for line in wanted if line.startswith(("websockets", "wsproto")))
     with FakeClaude(Scenario(answer=TEXT, pace="instant")) as fake:
         headers = {"x-api-key": "lab", "anthropic-version": "2023-06-01"}
         answer = httpx.post(f"{fake.url}/v1/messages", json={**ASK, "stream": True}, headers=headers, trust_env=False)
@@ -99,13 +101,13 @@ class Shown:
     as_printed: str
 
 
-def with_curl(model: str = "") -> Shown:
+def with_curl(mended: bool = False) -> Shown:
     """Ask the listing as it stands, then once more with a model that exists."""
-    kept = ((bench.NAMED, model or bench.NAMED),)
-    with bench.article("sync", changes=kept) as served:
+    order = (("{'text': text, 'type': 'delta'}", "{'type': 'delta', 'text': text}"),) if mended else ()
+    with bench.article("sync", changes=((bench.NAMED, bench.MODEL if mended else bench.NAMED), *order)) as served:
         answer = httpx.post(**served.ask(), trust_env=False)
         as_printed = json.loads(sse.Decoder().feed(answer.content)[0].data)
-    with bench.article("sync") as served:
+    with bench.article("sync", changes=order) as served:
         data = sse.Decoder().feed(httpx.post(**served.ask(), trust_env=False).content)[0].data
     told = as_printed["type"] + (f" ({as_printed['error']})" if as_printed["type"] == "error" else "")
     return Shown(answer.status_code, f"`{data}`", tuple(json.loads(data)), told)
@@ -198,10 +200,10 @@ async def health_in_time(served: bench.Bench) -> bool:
     return writing
 
 
-def readers(count: int = 3, sync: str = "sync") -> Readers:
+def readers(count: int = 3, sync: str = "sync", other: str = "async") -> Readers:
     """Let several read at once from one process with each client, and ask /health during a stream."""
     found: dict[str, tuple[int, bool]] = {}
-    for name, client in (("sync", sync), ("async", "async")):
+    for name, client in (("sync", sync), ("async", other)):
         with bench.article(client, Scenario(answer=TEXT, pace=BRISK)) as served:
             asyncio.run(bench.stream_all(served, count))
             together = bench.at_once(served.fake.requests)
