@@ -19,6 +19,7 @@ check: .stamp-dev
 	$(BIN)/python tests/clean_notebooks.py --check
 	$(BIN)/python docs/make_floors.py --check
 	$(BIN)/python docs/make_faults.py --check
+	$(BIN)/python docs/make_server.py --check
 	$(BIN)/python docs/make_race.py --check
 	$(BIN)/python docs/make_claims.py --check
 
@@ -41,6 +42,8 @@ bench: .stamp-dev
 	$(BIN)/python benchmarks/proxy.py
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/runs.py
+	$(BIN)/python benchmarks/relay.py --quick
+	$(BIN)/python benchmarks/workers.py --quick
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/view.py --quick
 

@@ -155,9 +155,9 @@ def servers(url: str, folder: Path, litellm: str | None, *, fast: bool = False) 
         uvicorn = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port), *options]
         made.append(Server(name, uvicorn, port, key, str(folder)))
     port = free_port()
-    made.append(
-        Server("claude_lab", [sys.executable, "-m", "claude_lab", "serve", "--port", str(port)], port, key, str(folder))
-    )
+    serve = [sys.executable, "-m", "claude_lab", "serve", "--port", str(port)]
+    # Readers of held streams leave; what they read must not count against the next thousand.
+    made.append(Server("claude_lab", serve, port, {**key, "ORPHAN_GRACE": "0.5"}, str(folder)))
     if litellm:
         (folder / "litellm.yaml").write_text(LITELLM.format(upstream=url))
         port = free_port()

@@ -1,0 +1,108 @@
+"""Write the tables and the picture of docs/server.md from the figures that the benchmarks wrote.
+
+python benchmarks/relay.py --json docs/relay.json
+python benchmarks/workers.py --json docs/workers.json
+python docs/make_server.py            writes docs/server.md and docs/server.svg
+python docs/make_server.py --check    exits with 1 when the tables are not those of the figures
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+TARGET = HERE / "server.md"
+OURS, THEIRS = "#0072B2", "#D55E00"
+NAMES = {"article": "the article's server", "claude_lab": "this server"}
+
+
+def figures(name: str) -> Any:
+    """Return what a benchmark wrote."""
+    return json.loads((HERE / name).read_text("utf-8"))
+
+
+def relay_table(servers: dict[str, dict[str, list[float]]]) -> str:
+    """Return a row a figure, a column a server: the median, and how many times less than the article's it is."""
+    rows = ["| | " + " | ".join(NAMES.get(name, name) for name in servers) + " |", "|---|" + "---|" * len(servers)]
+    for what in servers["article"]:
+        base, cells = statistics.median(servers["article"][what]), []
+        for name, rows_of in servers.items():
+            if what not in rows_of:
+                cells.append("not measured")
+                continue
+            middle = statistics.median(rows_of[what])
+            ratio = f" ({base / middle:.1f}x less)" if name != "article" and middle and base / middle >= 1.05 else ""
+            cells.append((f"{middle:,.0f}" if middle >= 100 else f"{middle:.3g}") + ratio)
+        rows.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def workers_table(rows: list[dict[str, Any]]) -> str:
+    """Return the table of workers."""
+    from claude_lab.workers import COLUMNS, Row
+
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * (len(COLUMNS) - 1)]
+    lines += ["| " + " | ".join(text(Row(**row)) for text in COLUMNS.values()) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def draw(servers: dict[str, dict[str, list[float]]], rows: list[dict[str, Any]]) -> None:
+    """Draw what a relayed event costs, and how many streams a worker holds."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    from claude_lab.workers import Row
+
+    matplotlib.rcParams.update({"svg.hashsalt": "claude_lab", "font.size": 9, "svg.fonttype": "none"})
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11.5, 3), layout="constrained")
+    costs = [what for what in servers["article"] if "CPU" in what]
+    bars = [
+        (f"{NAMES.get(name, name)}, {what.split(':')[0]}", statistics.median(servers[name][what]) * 10, name)
+        for what in costs
+        for name in servers
+    ]
+    bar(left, [(label, value, OURS if name == "claude_lab" else THEIRS) for label, value, name in bars])
+    left.set(xscale="log", xlabel="CPU, microseconds an event (log scale)")
+    left.set_title("What relaying an event costs", loc="left")
+    made = [Row(**row) for row in rows]
+    bar(right, [(row.name, row.at_once, OURS if row.way == "async" else THEIRS) for row in made])
+    right.set(xscale="log", xlabel="streams at once (log scale)")
+    best, blocked = (max(row.at_once for row in made if row.way == way) for way in ("async", "sync"))
+    right.set_title(f"At once: {best:.0f} streams awaited, {blocked:.1f} blocked", loc="left")
+    figure.savefig(HERE / "server.svg", metadata={"Date": None})
+
+
+def bar(axes: Any, rows: list[tuple[str, float, str]]) -> None:
+    """Draw labeled bars, the first on top."""
+    labels, values, colors = zip(*rows, strict=True)
+    drawn = axes.barh(range(len(rows)), values, color=colors, height=0.7)
+    axes.bar_label(drawn, [f"{value:,.3g}" for value in values], padding=3, fontsize=8)
+    axes.set_yticks(range(len(rows)), labels)
+    axes.invert_yaxis()
+    axes.margins(x=0.2)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def main() -> int:
+    """Write or compare; return the exit code."""
+    servers, rows = figures("relay.json"), figures("workers.json")
+    text = before = TARGET.read_text("utf-8")
+    for name, table in (("relay", relay_table(servers)), ("workers", workers_table(rows))):
+        begin, end = f"<!-- {name}: made by docs/make_server.py -->\n", f"<!-- end of {name} -->\n"
+        head, _, rest = text.partition(begin)
+        text = head + begin + table + end + rest.partition(end)[2]
+    if "--check" in sys.argv:
+        return int(text != before)
+    TARGET.write_text(text, "utf-8")
+    draw(servers, rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
