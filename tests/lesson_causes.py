@@ -220,6 +220,7 @@ RETRY = [
     ),
     cause("cell-13", "alone.after", "the day that is told", ("retry_after=86_400", "")),
     cause("cell-15e", "str(pair[0])", "retry-after in the ten lines", ("cell-15", "failure.retry_after or 0", "0")),
+    cause("cell-15e", "deaf.ending", "a wait too short", ("cell-07", "BASE_DELAY * 2**attempt", "7")),
     cause("cell-15b", "[attempt.failure", "the overload", (", faults.Overloaded(), max", ", max")),
     cause(
         "cell-19",
@@ -239,6 +240,7 @@ RETRY = [
             "            return\n        except retrying.StreamInterrupted:\n            pass",
         ),
     ),
+    cause("cell-19", "wrapped.ending", "the stream", ("messages.stream(**ask)", "messages.create(**ask)")),
     cause("cell-20a", "twice.endswith", "the second try", ("range(2)", "range(1)")),
     cause(
         "cell-20a",
