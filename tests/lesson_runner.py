@@ -56,22 +56,22 @@ def segment(source: str, node: ast.AST) -> str:
 FELL = "__fell__"
 FAILS = "fails"
 AT_ONCE = 3
-ALONE = ("nest_asyncio.apply", ".check()")
-"""What a cell says that no replay may run beside: it changes asyncio for all, or looks for what still runs."""
+ALONE = "nest_asyncio.apply"
+"""What a cell says that no replay may run beside: it changes asyncio for all."""
 PAUSE = 0.05
 """Between two cells, as in a notebook."""
-PICTURES = frozenset({"staircase", "every_attempt", "heatmap", "figure", "RetryTuner"})
-"""What only draws, and costs more than all the rest; the lessons' own test draws."""
+LEFT_OUT = frozenset({"staircase", "every_attempt", "heatmap", "figure", "RetryTuner", "check"})
+"""What only draws, which costs more than all the rest, and what looks for leaks, of which replays have some."""
 
 
 class Undrawn(ast.NodeTransformer):
-    """Takes out what only draws."""
+    """Takes out what the lessons' own test runs and no assert needs."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt:
-        """Drop a picture."""
+        """Drop a picture, or a look for leaks."""
         called = node.value.func if isinstance(node.value, ast.Call) else None
         name = getattr(called, "attr", getattr(called, "id", ""))
-        return ast.copy_location(ast.Pass(), node) if name in PICTURES else node
+        return ast.copy_location(ast.Pass(), node) if name in LEFT_OUT else node
 
 
 class Watched(Undrawn):
@@ -188,18 +188,23 @@ class Runner:
         """Run the lesson as far as it asserts; return each cause's outcome, and the asserts that fall by themselves."""
         replays: list[Future[dict[str, str]]] = []
         fallen: list[str] = []
+        broken = None
         last = max(index for index, cell in enumerate(self.cells) if cell.asserts)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for index, cell in enumerate(self.cells[: last + 1]):
-                if any(word in cell.source for word in ALONE):
+                if ALONE in cell.source:
                     wait(replays)
                 self.before.append(dict(self.names))
-                fallen += sorted(await run(cell, self.names, cell.asserts))
+                try:
+                    fallen += sorted(await run(cell, self.names, cell.asserts))
+                except Exception:
+                    broken = traceback.format_exc()
+                    break
                 here = sorted((cause for cause in causes if cause.cell == cell.name), key=lambda cause: cause.edits)
                 for _, group in itertools.groupby(here, key=lambda cause: cause.edits):
                     replays.append(pool.submit(self.replay, list(group), index))
             outcomes = {name: said for replay in replays for name, said in replay.result().items()}
-        return {"outcomes": outcomes, "fallen": fallen}
+        return {"outcomes": outcomes, "fallen": fallen, "broken": broken}
 
 
 def main() -> None:
@@ -207,13 +212,9 @@ def main() -> None:
     path = Path(sys.argv[1])
     runner = Runner(cells_of(path))
     asserts = [[cell.name, text] for cell in runner.cells for text in cell.asserts]
-    told: dict[str, Any] = {"asserts": asserts, "outcomes": {}, "fallen": [], "broken": None}
     with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            told |= asyncio.run(runner.lesson([cause for cause in CAUSES if cause.lesson == path.name[:2]]))
-        except BaseException:
-            told["broken"] = traceback.format_exc()
-    print(json.dumps(told), flush=True)
+        told = asyncio.run(runner.lesson([cause for cause in CAUSES if cause.lesson == path.name[:2]]))
+    print(json.dumps({"asserts": asserts, **told}), flush=True)
 
 
 if __name__ == "__main__":
