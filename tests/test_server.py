@@ -465,7 +465,7 @@ def locked() -> Iterator[Bench]:
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_every_route_is_guarded(locked: Bench, method: str, path: str) -> None:
-    """Wrong host 400, no prefix 404, no token 401 (but for health and the page), foreign origin 403 on writes; nothing is sent."""
+    """Wrong host 400, no prefix 404, no token 401 (but for health and the page), foreign origin 403 on writes."""
     right = {"authorization": "Bearer right"}
     foreign = {"origin": "http://evil.example"}
 
