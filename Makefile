@@ -14,6 +14,7 @@ test: .stamp-dev
 
 check: .stamp-dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/clean_notebooks.py --check

@@ -1,26 +1,26 @@
 """Experiments in a TOML file: the scenario, the grid and the goal, run with one call.
 
-    [scenario]
-    shape = "bursty"          # steady, bursty, fanout, herd, replay; the rest as in Scenario.bursty, ...
-    rpm = 50
-    load = 0.75
+[scenario]
+shape = "bursty"          # steady, bursty, fanout, herd, replay; the rest as in Scenario.bursty, ...
+rpm = 50
+load = 0.75
 
-    [scenario.limits]         # optional: replaces the limits that `rpm` makes
-    requests = 50
-    retry_after = "seconds"
+[scenario.limits]         # optional: replaces the limits that `rpm` makes
+requests = 50
+retry_after = "seconds"
 
-    [[scenario.outages]]      # optional
-    start = 60
-    stop = 120
+[[scenario.outages]]      # optional
+start = 60
+stop = 120
 
-    [grid]                    # any fields of RetryPolicy, a value or a list; `seeds` is the number of days
-    max_retries = [0, 1, 2, 4, 8]
-    base_delay = [0.5, 1.0, 2.0]
-    seeds = 20
+[grid]                    # any fields of RetryPolicy, a value or a list; `seeds` is the number of days
+max_retries = [0, 1, 2, 4, 8]
+base_delay = [0.5, 1.0, 2.0]
+seeds = 20
 
-    [goal]                    # optional: asks for a recommendation
-    success = 0.99
-    p95_ttft = 45
+[goal]                    # optional: asks for a recommendation
+success = 0.99
+p95_ttft = 45
 """
 
 from __future__ import annotations

@@ -119,9 +119,7 @@ class Trace:
 
     def stalls(self, longer_than: float = 1.0) -> list[Stall]:
         """Return the gaps longer than so many seconds."""
-        return [
-            Stall(at, gap) for at, gap in zip(self.arrivals, self.gaps, strict=False) if gap > longer_than
-        ]
+        return [Stall(at, gap) for at, gap in zip(self.arrivals, self.gaps, strict=False) if gap > longer_than]
 
     def bursts(self, within: float = 0.005) -> list[int]:
         """Count the deltas of each burst: deltas no further than `within` seconds apart arrived together."""

@@ -52,18 +52,14 @@ def held_by_gzip(at: Location, rule: Rule, heartbeat: float) -> Iterator[Trap]:
 def held_by_record(at: Location, rule: Rule, heartbeat: float) -> Iterator[Trap]:
     """TLS without HTTP/2, buffered."""
     if rule.buffering and at.listens("ssl") and not speaks_http2(at):
-        says = (
-            f"Over HTTPS nothing leaves before {rule.record_size:,} bytes: buffered pieces never flush a TLS record."
-        )
+        says = f"Over HTTPS nothing leaves before {rule.record_size:,} bytes: buffered pieces never flush a TLS record."
         yield Trap("held-by-record", of(at, "proxy_buffering"), says, f"{OFF} `http2 on;` helps clients that speak it.")
 
 
 def held_by_buffer(at: Location, rule: Rule, heartbeat: float) -> Iterator[Trap]:
     """An HTTP/1.0 upstream, buffered."""
     if rule.buffering and rule.upstream_http == "1.0":
-        says = (
-            f"Asked with HTTP/1.0, an app that closes to end an answer is held to {rule.buffer_size:,}-byte buffers."
-        )
+        says = f"Asked with HTTP/1.0, an app that closes to end an answer is held to {rule.buffer_size:,}-byte buffers."
         yield Trap("held-by-buffer", of(at, "proxy_http_version"), says, f"proxy_http_version 1.1; and {OFF}")
 
 

@@ -1,7 +1,7 @@
 """Write the table of floors in docs/design.md, from pyproject.toml and each module's first sentence.
 
-    python docs/make_floors.py            writes the table
-    python docs/make_floors.py --check    exits with 1 when the committed table is another
+python docs/make_floors.py            writes the table
+python docs/make_floors.py --check    exits with 1 when the committed table is another
 """
 
 from __future__ import annotations
