@@ -74,7 +74,7 @@ FLIPS: list[tuple[str, dict[str, Any], str]] = [
     ("I'd recommend", {"prefix": "OTHER_"}, "does not hold"),
     ("For Nginx reverse", {"missing": ()}, "does not hold"),
     ("proxy_buffering off; #", {"buffering": True}, "does not hold"),
-    ("proxy_read_timeout", {"gap": 0.6}, "holds"),
+    ("proxy_read_timeout", {"gap": 1.0}, "holds"),
     ("Leaving out", {"missing": ("proxy_buffering off;", "proxy_http_version 1.1;"), "fields": ()}, "holds"),
     ("That's not streaming", {"count": 20}, "holds"),
     ("First, combining", {"marked": False}, "holds"),

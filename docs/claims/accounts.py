@@ -129,7 +129,7 @@ def return_on_cancel(quiet: bool = True) -> Cancelled:
         async def timed() -> tuple[bool, bool]:
             frames: list[str] = []
             try:
-                async with asyncio.timeout(0.12):
+                async with asyncio.timeout(0.3):
                     await read(frames)
             except TimeoutError:
                 return True, False

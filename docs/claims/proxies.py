@@ -125,11 +125,11 @@ class Long:
 
 
 def read_timeout(gap: float = 0.1) -> Long:
-    """Send a stream three times as long as `proxy_read_timeout`, with short gaps, and one with a pause beyond it."""
-    impatient = Rule.from_nginx_conf(location()).but(read_timeout=0.4, buffering=True, http_version="1.0")
+    """Send a stream longer than `proxy_read_timeout`, with short gaps, and one with a pause beyond it."""
+    impatient = Rule.from_nginx_conf(location()).but(read_timeout=0.8, buffering=True, http_version="1.0")
     body = b"data: " + b"x" * 92 + b"\n\n"
-    steady: list[Timed] = [(number * gap, body) for number in range(round(1.2 / gap) + 1)]
-    paused: list[Timed] = [(0.0, body), (0.1, body), (1.0, body)]
+    steady: list[Timed] = [(number * gap, body) for number in range(round(2.0 / gap) + 1)]
+    paused: list[Timed] = [(0.0, body), (0.1, body), (2.0, body)]
     lost = []
     for events in (steady, paused):
         traces = course.send_through({"nginx": impatient}, events)

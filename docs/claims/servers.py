@@ -180,7 +180,7 @@ def streams_of_one_worker(count: int = 40, client: str = "async") -> Workers:
     """Open 40 streams at once on one process with the async client, and five with the sync one."""
     found = []
     for kind, asked in (("sync", 5), (client, count)):
-        with bench.article(kind, Scenario(answer=TEXT, pace=Pace(0.1 if kind == "sync" else 0.5, 0.0))) as served:
+        with bench.article(kind, Scenario(answer=TEXT, pace=Pace(0.1 if kind == "sync" else 1.5, 0.0))) as served:
             asyncio.run(bench.stream_all(served, asked))
             found.append(bench.at_once(served.fake.requests))
     place = importlib.util.find_spec("uvicorn")
