@@ -10,6 +10,8 @@ The same object is read with `async for` where a loop runs. What happened, when,
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -27,6 +29,7 @@ from claude_lab.trace import Trace
 __all__ = ["Answer", "ask", "fail", "sentence", "stream"]
 
 CONNECT_TIMEOUT = 10.0
+NEAR = 1.0
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 
 
@@ -91,10 +94,12 @@ class Answer:
                 with lost:
                     async with http.stream(**self._request()) as response:
                         if self.reading.head(response.status_code, response.headers):
-                            async for chunk in response.aiter_bytes():
+                            chunks = response.aiter_bytes()
+                            async for chunk in chunks:
                                 for frame in self.reading.feed(chunk):
                                     yield frame
                                 if self.reading.over:
+                                    await exhaust(chunks)
                                     break
                         else:
                             lost.refused(response, await response.aread())
@@ -127,6 +132,14 @@ class Answer:
                 return (await http.delete(f"{self.url}/chat/stream/{self.reading.run}")).is_success
         except httpx.HTTPError:
             return False
+
+
+async def exhaust(chunks: AsyncIterator[bytes]) -> None:
+    """Read a body whose last frame has come to its end, which is near: httpx bears no iterator left half-way."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(NEAR):
+            async for _ in chunks:
+                pass
 
 
 class Loss:
