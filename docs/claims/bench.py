@@ -133,7 +133,7 @@ async def sdk_of(fake: FakeClaude, **options: Any) -> AsyncIterator[anthropic.As
 def articles_loop(base_delay: float = 1.0, attempts: int = 3) -> Callable[..., Awaitable[Any]]:
     """Return the article's `call_with_retry`, word for word, with its two constants."""
     loop: Callable[..., Awaitable[Any]] = runpy.run_path(str(LISTINGS / "retry.py"))["call_with_retry"]
-    loop.__globals__.update(BASE_DELAY=base_delay, MAX_RETRIES=attempts)  # type: ignore[attr-defined]  # a function
+    loop.__globals__.update(BASE_DELAY=base_delay, MAX_RETRIES=attempts)
     return loop
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,10 @@ class Separated:
 def python_loop(separator: str = "\u2028") -> Separated:
     """Run the article's httpx loop on a text with U+2028 in it: escaped, as the listing's server sends it, and raw."""
     word = f"blue{separator}sky"
-    frames = {"/escaped": json.dumps, "/raw": lambda frame: json.dumps(frame, ensure_ascii=False)}
+    frames: dict[str, Callable[[Any], str]] = {
+        "/escaped": json.dumps,
+        "/raw": lambda frame: json.dumps(frame, ensure_ascii=False),
+    }
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         data = frames[scope["path"]]({"type": "delta", "text": word})

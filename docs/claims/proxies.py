@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from claims.bench import LISTINGS
 from claude_lab import course
@@ -29,7 +30,7 @@ def one_by_one(trace: Trace) -> bool:
     return len(trace.bursts()) > EVENTS // 2
 
 
-ROADS: dict[str, dict[str, object]] = {
+ROADS: dict[str, dict[str, Any]] = {
     "HTTP": {},
     "HTTPS, HTTP/1.1": {"tls": True},
     "HTTPS, HTTP/2": {"tls": True, "http2": True},

@@ -144,7 +144,8 @@ def validation(ranges: bool = False) -> Validated:
         )
         statuses = [httpx.post(url, json=body, trust_env=False).status_code for body in bodies]
         schemas = httpx.get(f"{served.url}/openapi.json", trust_env=False).json()["components"]["schemas"]
-    return Validated(*statuses, tuple(schemas["ChatRequest"]["properties"]))
+    missing, mistyped, below, empty = statuses
+    return Validated(missing, mistyped, below, empty, tuple(schemas["ChatRequest"]["properties"]))
 
 
 @dataclass(frozen=True)
