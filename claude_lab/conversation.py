@@ -103,6 +103,8 @@ def refusal(request: Json) -> str | None:
     """Return what the API would say against a request, or None."""
     try:
         json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        return "The request is nested too deep to be sent; send flatter blocks and schemas."
     except ValueError:
         return "The request has half a character or a number that JSON cannot hold; send whole text and finite numbers."
     if problem := FITS(request, ""):

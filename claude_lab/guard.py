@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
+
 from claude_lab import page
+from claude_lab.bodies import LIMIT_BYTES
 
 Scope = dict[str, Any]
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HEALTH = ("/health", "/health/live", "/health/ready")
+PORT = re.compile(r":[0-9]*$")
+TOO_LONG = f"The body is longer than the {LIMIT_BYTES} bytes that the API takes; send less."
 
 
 class Guard:
-    """Lets a request through to `app`, or answers 400, 401, 403, 404 or 415 with one sentence."""
+    """Lets a request through to `app`, or answers 400, 401, 403, 404, 413 or 415 with one sentence."""
 
     def __init__(
         self,
@@ -34,7 +40,7 @@ class Guard:
         prefix: str = "",
     ) -> None:
         self.app = app
-        self.hosts = frozenset(hosts)
+        self.hosts = frozenset(host.lower() for host in hosts)
         self.origins = frozenset(origins)
         self.token = token
         self.prefix = prefix
@@ -47,6 +53,7 @@ class Guard:
                 await answer(send, *refused)
                 return
             scope = {**scope, "root_path": scope.get("root_path", "") + self.prefix}
+            receive = bounded(receive)
         await self.app(scope, receive, send)
 
     def refuse(self, scope: Scope) -> tuple[int, str] | None:
@@ -70,17 +77,43 @@ class Guard:
         if path.endswith("/stop") and self.prefix:
             return None
         origin = headers.get("origin")
-        if origin is not None and origin not in self.origins and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and origin not in self.origins and place(origin) != headers.get("host"):
             return 403, f"The origin {origin[:80]!r} may not ask here; add it to ALLOWED_ORIGINS if it should."
-        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length[:20]) > LIMIT_BYTES:
+            return 413, TOO_LONG
+        has_body = length != "0" or "transfer-encoding" in headers
         if has_body and headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
             return 415, f"The content type {headers.get('content-type', '')!r} is not taken; send application/json."
         return None
 
 
+def bounded(receive: Any) -> Any:
+    """Return a `receive` that counts the body. It raises HTTPException 413 once there is more than the API takes."""
+    size_bytes = 0
+
+    async def counted() -> Any:
+        nonlocal size_bytes
+        message = await receive()
+        size_bytes += len(message.get("body", b""))
+        if size_bytes > LIMIT_BYTES:
+            raise HTTPException(413, TOO_LONG)
+        return message
+
+    return counted
+
+
+def place(origin: str) -> str | None:
+    """Return an origin's host and port, or None for what is no URL."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
 def bare(host: str) -> str:
-    """Return a Host header without its port."""
-    return host if host.endswith("]") else host.rsplit(":", 1)[0] if ":" in host else host
+    """Return a Host header without its port, in small letters."""
+    return PORT.sub("", host).lower()
 
 
 def begins(path: str, prefix: str) -> bool:

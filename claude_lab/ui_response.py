@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException, Query
 from pydantic import ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from claude_lab import ui, ui_request
@@ -143,10 +143,10 @@ def refusal(error: Exception) -> Response:
 
 
 async def body_of(asked: Request) -> Any:
-    """Read a request's JSON. Raises ValueError when it is none."""
+    """Read a request's JSON. Raises ValueError when it is none, also when its sender has left in the middle of it."""
     try:
         return json.loads(await asked.body())
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ClientDisconnect):
         raise ValueError("The body is no JSON; post {id, messages: [{role, parts}], trigger}.") from None
 
 

@@ -119,6 +119,20 @@ def test_what_the_api_would_refuse_is_refused_at_the_door(
     assert len(fake.journal) == 0
 
 
+def test_what_is_nested_too_deep_is_refused() -> None:
+    """What a parser could just read may be too deep to be written again; at every depth there is an answer."""
+    answers = set()
+    for depth in (10, 500, 900, 2000, 200_000):
+        deep: dict[str, Any] = {}
+        for _ in range(depth):
+            deep = {"a": deep}
+        answers.add(refusal({"messages": [HI], "tools": [{**WEATHER, "input_schema": deep}]}))
+
+    assert len(answers) == 2
+    assert None in answers
+    assert any(said and "nested too deep" in said for said in answers)
+
+
 JUNK = st.sampled_from(
     [
         None,

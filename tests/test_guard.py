@@ -7,8 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 
-from claude_lab.guard import HEALTH, Guard, bare, begins
+from claude_lab.bodies import LIMIT_BYTES
+from claude_lab.guard import HEALTH, Guard, bare, begins, bounded
 
 HOST = "127.0.0.1:8000"
 
@@ -25,7 +27,7 @@ def ask(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    guard = Guard(app, **{"hosts": ("127.0.0.1", "[::1]"), "prefix": "/p", **options})
+    guard = Guard(app, **{"hosts": ("127.0.0.1", "localhost", "[::1]"), "prefix": "/p", **options})
     lines = [(name.encode(), value.encode("latin-1")) for name, value in ({"host": HOST} | (headers or {})).items()]
     asyncio.run(guard({"type": "http", "path": path, "method": method, "headers": lines}, None, send))
     if sent[0]["status"] != 200:
@@ -35,7 +37,16 @@ def ask(
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [(HOST, 200), ("[::1]:80", 200), ("127.0.0.1", 200), ("evil.example", 400), ("", 400), ("127.0.0.1.evil", 400)],
+    [
+        (HOST, 200),
+        ("[::1]:80", 200),
+        ("127.0.0.1", 200),
+        ("LOCALHOST:8000", 200),
+        ("evil.example", 400),
+        ("", 400),
+        ("127.0.0.1.evil", 400),
+        ("127.0.0.1:80@evil.example", 400),
+    ],
 )
 def test_only_allowed_hosts_are_served(host: str, status: int) -> None:
     """A name that was rebound to the loopback is no host of ours."""
@@ -59,6 +70,7 @@ def test_without_the_unguessable_part_nothing_is_here(path: str) -> None:
         ("http://evil.example", "POST", 403),
         ("http://evil.example", "DELETE", 403),
         ("null", "POST", 403),
+        ("http://[", "POST", 403),
         ("http://evil.example", "GET", 200),
         (f"http://{HOST}", "POST", 200),
         ("https://app.example", "POST", 200),
@@ -76,6 +88,29 @@ def test_foreign_pages_may_not_write(origin: str, method: str, status: int) -> N
 def test_bodies_are_json(kind: str, status: int) -> None:
     """A form or plain text, which any page may send without asking first, is not taken."""
     assert ask(headers={"content-length": "2", "content-type": kind}) == status
+
+
+@pytest.mark.parametrize(("length", "status"), [(LIMIT_BYTES, 200), (LIMIT_BYTES + 1, 413), (10**30, 413)])
+def test_bodies_are_bounded(length: int, status: int) -> None:
+    """What the API would not take is refused before it is read."""
+    assert ask(headers={"content-length": str(length), "content-type": "application/json"}) == status
+
+
+def test_a_body_without_a_length_is_counted() -> None:
+    """Chunks are taken up to the bound, and not one more."""
+    chunk = {"type": "http.request", "body": bytes(LIMIT_BYTES // 4), "more_body": True}
+
+    async def receive() -> Any:
+        return chunk
+
+    async def read(times: int) -> int:
+        counted = bounded(receive)
+        return sum([len((await counted())["body"]) for _ in range(times)])
+
+    assert asyncio.run(read(4)) == LIMIT_BYTES
+    with pytest.raises(HTTPException, match="send less") as raised:
+        asyncio.run(read(5))
+    assert raised.value.status_code == 413
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_server import ANSWER, INSTANT, Bench, bench
+from test_server import ANSWER, INSTANT, PREFIX, Bench, bench
 
 from claude_lab import ui
+from claude_lab.background import portal
 from claude_lab.chats import MOST_EARLIER_BYTES
 from claude_lab.sse import Decoder
 
@@ -157,6 +159,22 @@ def test_what_cannot_be_asked_is_a_sentence_for_the_page(shared: Bench, body: by
 
     assert (response.status_code, response.headers["content-type"]) == (status, "text/plain; charset=utf-8")
     assert said in response.text
+    assert len(shared.fake.journal) == 0
+
+
+def test_a_page_that_leaves_while_it_posts_is_no_failure(shared: Bench) -> None:
+    """Half a body and an end: nothing is asked, and nothing dies in the server."""
+    shared.follow(INSTANT)
+    before = len(portal().failures)
+    head = f"POST {PREFIX}/chat/ui HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((shared.served.host, shared.served.port), timeout=5) as sock:
+        sock.sendall(f'{head}Content-Length: 100\r\n\r\n{{"id": "a",'.encode())
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(1024):
+            pass
+
+    assert shared.http.get("/health").json()["open_runs"] == 0
+    assert len(portal().failures) == before
     assert len(shared.fake.journal) == 0
 
 
