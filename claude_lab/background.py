@@ -189,7 +189,13 @@ class Served:
             connection.transport.abort()
 
     def stop(self, *, timeout: float = 5.0) -> None:
-        """Stop listening, cancel what still streams, and return within `timeout` seconds; twice is fine."""
+        """Stop listening, cancel what still streams, and return within `timeout` seconds; twice is fine.
+
+        On the portal's own thread, where the garbage collector may call it, it only begins to stop.
+        """
+        if self.alive and threading.current_thread() is self._portal.thread:
+            self._portal.submit(self._stop()).add_done_callback(lambda _: self._socket.close())
+            return
         if self.alive:
             self._portal.run(self._stop(), timeout=timeout)
         self._socket.close()
