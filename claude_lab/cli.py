@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -168,9 +169,12 @@ def lessons(folder: Path) -> None:
 @main.command()
 @click.option("--fake", is_flag=True, help="Put a fake Claude behind it: no key, no network.")
 @click.option("--scenario", default="calm", show_default=True, help="With --fake: a scenario's name, or JSON.")
+@click.option("--open", "is_open", is_flag=True, help="Need no token, although a key for the API stands behind it.")
 @at(8000)
-def serve(fake: bool, scenario: str, host: str, port: int) -> None:
+def serve(fake: bool, scenario: str, is_open: bool, host: str, port: int) -> None:
     """Serve POST /chat/stream, with the key from ANTHROPIC_API_KEY or with --fake.
+
+    With a key for the API it asks for a token: TOKEN, else one that it makes and prints; --open goes without.
 
     \b
     Example:
@@ -180,14 +184,16 @@ def serve(fake: bool, scenario: str, host: str, port: int) -> None:
     with one_sentence():
         behind = fake_of(scenario) if fake else None
     try:
-        serve_until_stopped(lambda: server_of(behind, host, port))
+        serve_until_stopped(lambda: server_of(behind, host, port, is_open=is_open))
     finally:
         if behind is not None:
             behind.stop()
 
 
-def server_of(behind: Any, host: str, port: int) -> Any:
+def server_of(behind: Any, host: str, port: int, *, is_open: bool) -> Any:
     """Start the server in front of a fake, or of the API that the environment names."""
+    from pydantic import SecretStr
+
     from claude_lab import background
     from claude_lab.server import create_app
     from claude_lab.settings import Settings
@@ -196,6 +202,10 @@ def server_of(behind: Any, host: str, port: int) -> Any:
     settings = Settings(**options)
     if not settings.api_key:
         raise Refused("There is no key; set ANTHROPIC_API_KEY, or start with --fake, which needs none.")
+    if settings.token is None and not is_open and not settings.upstream_is_here:
+        token = secrets.token_urlsafe(24)
+        settings = settings.model_copy(update={"token": SecretStr(token)})
+        click.echo(f"token: {token} (send `Authorization: Bearer {token}`; TOKEN sets your own)", err=True)
     app = create_app(settings)
     read = f"RETRY_UNIT={settings.retry_unit}"
     if settings.retry_unit == "attempts":

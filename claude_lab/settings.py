@@ -7,6 +7,7 @@ Divergence 1 (from the article): `MAX_RETRIES` counts the attempts after the fir
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -49,6 +50,11 @@ class Settings(BaseSettings):
     def split(cls, value: Any) -> Any:
         """Accept a comma-separated list, as environments hold it."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def upstream_is_here(self) -> bool:
+        """Whether the upstream is on this machine: a fake, or a gateway that minds its own key."""
+        return self.base_url is not None and urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1")
 
     @property
     def retries(self) -> int:

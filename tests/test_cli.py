@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -150,6 +151,28 @@ def test_serve_says_at_its_start_how_often_it_asks(environment: dict[str, str], 
     lines = [line for line in errors.splitlines() if line.startswith("retries: ")]
     assert len(lines) == 1
     assert says in lines[0]
+
+
+@pytest.mark.parametrize(("options", "status"), [([], 401), (["--open"], 200)])
+def test_before_the_real_api_a_server_asks_for_a_token(tmp_path: Path, options: list[str], status: int) -> None:
+    """It makes one and prints it, and the key nowhere; `--open` goes without."""
+    command = [sys.executable, "-m", "claude_lab", "serve", "--port", "0", *options]
+    left_out = ("ANTHROPIC_BASE_URL", "TOKEN", "ALLOWED_HOSTS")
+    clean = {name: value for name, value in os.environ.items() if name not in left_out}
+    environment = {**clean, "ANTHROPIC_API_KEY": "sk-ant-canary-4711"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().removeprefix("listening on ").strip()
+            bare, health = (httpx.get(url + path, trust_env=False) for path in ("/openapi.json", "/health"))
+            process.terminate()
+            errors = process.communicate(timeout=15)[1]
+        finally:
+            process.kill()
+    assert (bare.status_code, health.status_code) == (status, 200)
+    assert len(re.findall(r"^token: (\S{32}) \(send `Authorization: Bearer \1`", errors, re.M)) == (status == 401)
+    assert "canary" not in errors
 
 
 def begin(*arguments: str) -> tuple[subprocess.Popen[str], str]:

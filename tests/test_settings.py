@@ -83,3 +83,19 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.api_key is not None
     assert settings.api_key.get_secret_value() == "sk-canary"
     assert "canary" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        (None, False),
+        ("https://api.anthropic.com", False),
+        ("http://127.0.0.1:8001/x", True),
+        ("http://[::1]:8001", True),
+        ("http://localhost@gateway.example", False),
+        ("http://127.0.0.1.example", False),
+    ],
+)
+def test_an_upstream_on_this_machine_is_known(url: str | None, here: bool) -> None:
+    """It is the URL's host that counts; without a URL the SDK asks the API itself."""
+    assert Settings(base_url=url).upstream_is_here is here
