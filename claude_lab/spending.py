@@ -2,6 +2,7 @@
 
 Before each attempt the worst case is reserved: every byte of the request as one input token, and all of
 `max_tokens` as output. When the usage is known the reservation shrinks to it; when it never becomes known, it stays.
+A picture, a file or a tool that the vendor runs may cost more tokens than it has bytes: under a ceiling it is refused.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ SEEN = "2026-11-23"
 """When the prices below were looked up: platform.claude.com/docs/en/about-claude/pricing, and the models' own pages."""
 WRITE_5M, WRITE_1H = 1.25, 2.0
 """What a token costs that is written to the cache for five minutes or an hour, beside an input token."""
+BOUNDED = frozenset({"text", "thinking", "redacted_thinking", "tool_use", "tool_result"})
+"""Blocks that have no more tokens than bytes."""
 DATE = re.compile(r"-20\d{6}$")
 
 
@@ -103,10 +106,15 @@ class Ledger:
     def reserve(self, request: Mapping[str, Any]) -> float:
         """Reserve a request's worst case and return it.
 
-        Raises CeilingReached when it would pass the ceiling, ValueError when the model has no known price.
+        Raises CeilingReached when it would pass the ceiling or has none, ValueError when the model has no known price.
         """
         if self.ceiling is None:
             return 0.0
+        if kind := unbounded(request):
+            raise CeilingReached(
+                f"Nobody can say beforehand what a block or tool of type {kind!r:.60} may cost, and there is "
+                f"max_cost={self.ceiling!r}; send text, or ask without a ceiling."
+            )
         worst_usage = {"input_tokens": 0, "output_tokens": request["max_tokens"]}
         worst_usage["cache_creation_input_tokens"] = len(json.dumps(dict(request), ensure_ascii=False).encode()) + 1000
         worst = cost(request["model"], worst_usage)
@@ -124,3 +132,18 @@ class Ledger:
         if self.ceiling is not None and usage:
             with self._lock:
                 self.spent += cost(model, usage) - reserved
+
+
+def unbounded(request: Mapping[str, Any]) -> str | None:
+    """Return the type of the first block or tool whose tokens its bytes do not bound, or None."""
+    tools = (tool.get("type") or "custom" for tool in request.get("tools") or ())
+    found = next((str(kind) for kind in tools if kind != "custom"), None)
+    kinds = (block.get("type") for message in request["messages"] for block in blocks(message["content"]))
+    return found or next((str(kind) for kind in kinds if kind not in BOUNDED), None)
+
+
+def blocks(content: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the blocks of a turn's content, and those within them."""
+    for block in content if isinstance(content, list) else ():
+        yield block
+        yield from blocks(block.get("content"))

@@ -105,3 +105,30 @@ def test_without_a_ceiling_nothing_is_counted() -> None:
     ledger.settle(0, "claude-nobody", {"output_tokens": 1})
 
     assert ledger.spent == 0
+
+
+PAGE = {"type": "document", "source": {"type": "url", "url": "https://example.com/long.pdf"}}
+CALLED: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}
+PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "tools", "kind"),
+    [
+        ([PAGE], None, "document"),
+        ([CALLED, {"type": "tool_result", "tool_use_id": "toolu_1", "content": [PICTURE]}], None, "image"),
+        ("Hi", [{"type": "web_search_20250305", "name": "web_search"}], "web_search_20250305"),
+        ([{"type": "of_tomorrow"}], None, "of_tomorrow"),
+        ([{"type": "text", "text": "Hi"}], [{"name": "weather", "input_schema": {}}], None),
+    ],
+)
+def test_what_its_bytes_do_not_bound_is_not_asked_under_a_ceiling(content: Any, tools: Any, kind: str | None) -> None:
+    """A short address may stand for a thousand pages; without a ceiling it is nobody's concern."""
+    request = {**ASK, "messages": [{"role": "user", "content": content}], "tools": tools}
+
+    assert Ledger().reserve(request) == 0
+    if kind is None:
+        assert 0 < Ledger(ceiling=100.0).reserve(request) < 1
+        return
+    with pytest.raises(CeilingReached, match=f"'{kind}'"):
+        Ledger(ceiling=100.0).reserve(request)
