@@ -102,13 +102,14 @@ class PortalLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note an app's failure; a cancelled stream is none. What other threads log goes where it went before."""
-        if "graceful shutdown exceeded" in str(record.msg):
+        error = record.exc_info[1] if record.exc_info else None
+        if "graceful shutdown exceeded" in str(record.msg) or isinstance(error, asyncio.CancelledError):
             return  # a stop cuts what still streams: that is how it is meant
         if _portal is None or record.thread != _portal.thread.ident:
             if logging.lastResort is not None and not logging.getLogger().handlers:
                 logging.lastResort.handle(record)
-        elif record.exc_info and record.exc_info[1] and not isinstance(record.exc_info[1], asyncio.CancelledError):
-            _portal.failures.append(record.exc_info[1])
+        elif error is not None:
+            _portal.failures.append(error)
 
 
 _lock = threading.Lock()

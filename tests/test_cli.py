@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -218,3 +219,25 @@ def test_a_stream_that_fails_has_an_exit_code() -> None:
     assert done.returncode == 1
     assert "server_error" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_stop_in_mid_stream_is_told_without_a_traceback() -> None:
+    """The reader is cut off without a final frame; the terminal shows what it showed before."""
+    command = [sys.executable, "-m", "claude_lab", "serve", "--fake", "--port", "0"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().removeprefix("listening on ").strip()
+            with httpx.stream("POST", f"{url}/chat/stream", json={"message": "Hello"}, trust_env=False) as response:
+                arriving = response.iter_text()
+                came = next(arriving)
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(httpx.RemoteProtocolError):
+                    came += "".join(arriving)
+            errors = process.communicate(timeout=15)[1]
+        finally:
+            process.kill()
+    assert '"done"' not in came
+    assert [line.partition(":")[0] for line in errors.splitlines()] == ["retries"]
+    assert process.returncode == 0
