@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -16,8 +16,10 @@ from starlette.responses import Response
 from claude_lab import sse
 from claude_lab.clock import now
 from claude_lab.contract import STATUS_OF
+from claude_lab.guard import straight
 from claude_lab.kinds import RUN
-from claude_lab.runs import Entry, LogLost, Run
+from claude_lab.log import Entry
+from claude_lab.runs import LogLost, Run
 from claude_lab.settings import Settings
 
 HEADERS = {
@@ -25,6 +27,7 @@ HEADERS = {
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
 }
+OK, PING = sse.comment("ok"), sse.comment("ping")
 
 
 class FrameResponse(Response):
@@ -35,6 +38,7 @@ class FrameResponse(Response):
 
     names: Mapping[str, str] = HEADERS
     closing = b""
+    left = False
 
     def __init__(self, run: Run, settings: Settings, *, after: int = 0) -> None:
         self.run = run
@@ -45,73 +49,78 @@ class FrameResponse(Response):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Write until the run has ended or the reader has left."""
-        writer = asyncio.create_task(self._write(send))
-        gone = asyncio.create_task(self._gone(receive))
+        writing = asyncio.current_task()
+        assert writing is not None
+        gone = asyncio.create_task(self._gone(receive, writing))
         try:
-            await asyncio.wait({writer, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if writer.done():
-                writer.result()
+            await self._write(send, straight(scope, send))
+        except asyncio.CancelledError:
+            if not self.left or writing.uncancel():
+                raise
         finally:
-            for task in (writer, gone):
-                task.cancel()
+            gone.cancel()
             self.run.leave()
 
-    async def _gone(self, receive: Any) -> None:
+    async def _gone(self, receive: Any, writing: asyncio.Task[Any]) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        self.left = True
+        writing.cancel()
 
-    async def _write(self, send: Any) -> None:
+    async def _write(self, send: Any, send_body: Any) -> None:
+        begin = self.after
         try:
-            first = await self._first()
+            await self._first()
         except LogLost as error:
             raise HTTPException(503, str(error), {"retry-after": "1"}) from None
+        first = self.run.entries[begin : self.after]
         status, extra = self.head(first)
         names = {**self.names, RUN: self.run.name, **extra}
         raw = [(name.encode(), value.encode("latin-1")) for name, value in names.items()]
         await send({"type": "http.response.start", "status": status, "headers": raw})
-        body = sse.comment("ok") + self.written(first) if status == 200 else self.refused(first)
-        await send({"type": "http.response.body", "body": body, "more_body": True})
+        body = OK + self.written(begin) if status == 200 else self.refused(first)
         try:
-            async for data in self._rest():
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+            while not self.over:
+                await send_body({"type": "http.response.body", "body": body, "more_body": True})
+                await self.run.wait(self.after, self.settings.heartbeat)
+                body = self._next()
         except LogLost:
             return  # the body stays unfinished: a reader must not take it for the whole
-        await send({"type": "http.response.body", "body": self.closing if status == 200 else b""})
+        await send_body({"type": "http.response.body", "body": body + (self.closing if status == 200 else b"")})
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing can follow what was taken from the log."""
+        return self.run.ended and self.after == len(self.run.entries)
+
+    def _next(self) -> bytes:
+        """Return what was appended meanwhile; a comment for silence, or for an upstream's ping."""
+        begin, self.after = self.after, len(self.run.entries)
+        if begin < self.after:
+            return self.written(begin)
+        return b"" if self.run.ended else PING
 
     def head(self, first: list[Entry]) -> tuple[int, dict[str, str]]:
         """Return the status and the headers that these first entries ask for."""
         return head_of(first, self.after - len(first))
 
-    def written(self, entries: list[Entry]) -> bytes:
-        """Return the entries' bytes."""
-        return b"".join([entry.data for entry in entries])
+    def written(self, begin: int) -> bytes:
+        """Return the bytes of the entries from an index on, up to `after`."""
+        return b"".join(self.run.entries.data[begin : self.after])
 
     def refused(self, entries: list[Entry]) -> bytes:
         """Return the body of an answer with the status of an error, which is the last entry."""
-        return self.written(entries)
+        return b"".join([entry.data for entry in entries])
 
-    async def _first(self) -> list[Entry]:
-        """Return the entries to begin with: up to the first that an upstream's answer made, or what grace brought."""
+    async def _first(self) -> None:
+        """Take the entries to begin with: up to the first that an upstream's answer made, or what grace brought."""
         until = now() + self.settings.grace
-        entries = await self.run.read(self.after, self.settings.grace)
-        while entries and entries[-1].kind == "retry" and (left := until - now()) > 0:
-            more = await self.run.read(self.after + len(entries), left)
-            entries = self.run.entries[self.after :]
-            if not more:
+        kinds = self.run.entries.kinds
+        while (seen := len(kinds)) <= self.after or kinds[-1] == "retry":
+            await self.run.wait(seen, max(0.0, until - now()))
+            if len(kinds) == seen or now() >= until:
                 break
-        self.after += len(entries)
-        return entries
-
-    async def _rest(self) -> AsyncIterator[bytes]:
-        while True:
-            entries = await self.run.read(self.after, self.settings.heartbeat)
-            self.after += len(entries)
-            if entries:
-                yield self.written(entries)
-            elif self.run.ended:
-                return
-            else:  # silence, or an upstream's ping
-                yield sse.comment("ping")
+        self.after = len(kinds)
 
 
 def head_of(first: list[Entry], after: int) -> tuple[int, dict[str, str]]:

@@ -21,6 +21,7 @@ from claude_lab import page
 from claude_lab.bodies import LIMIT_BYTES
 
 Scope = dict[str, Any]
+SEND = "claude_lab.send"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HEALTH = ("/health", "/health/live", "/health/ready")
 PORT = re.compile(r":[0-9]*$")
@@ -52,7 +53,8 @@ class Guard:
             if refused is not None:
                 await answer(send, *refused)
                 return
-            scope = {**scope, "root_path": scope.get("root_path", "") + self.prefix}
+            extensions = {**scope.get("extensions", {}), SEND: send}
+            scope = {**scope, "root_path": scope.get("root_path", "") + self.prefix, "extensions": extensions}
             receive = bounded(receive)
         await self.app(scope, receive, send)
 
@@ -109,6 +111,14 @@ def place(origin: str) -> str | None:
         return urlsplit(origin).netloc
     except ValueError:
         return None
+
+
+def straight(scope: Scope, send: Any) -> Any:
+    """Return the server's own `send`, for the pieces of a body whose head went the usual way.
+
+    Every layer between (errors, CORS) looks at the head only and adds a coroutine to each piece.
+    """
+    return scope.get("extensions", {}).get(SEND, send)
 
 
 def bare(host: str) -> str:

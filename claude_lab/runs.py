@@ -10,21 +10,19 @@ what one of them appends after the next has taken over is dropped.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import secrets
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from claude_lab.clock import now
 from claude_lab.kinds import FINAL
+from claude_lab.log import Entry, Frame, Log, encode
 
 STOPPED: dict[str, Any] = {"stop_reason": "stopped", "usage": {}, "ttft": None, "events": 0}
 NAME = re.compile(r"[A-Za-z0-9_-]{16,64}")
 EVENT_ID = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
-Frame = tuple[str, dict[str, Any]]
-encode_string = json.encoder.encode_basestring_ascii
 
 
 class LogLost(ConnectionError):
@@ -41,16 +39,6 @@ class Bounds:
     age: float = 600.0
 
 
-class Entry(NamedTuple):
-    """One frame of a run: its number from 1, its type, the frame, its bytes on the wire, and its producer's epoch."""
-
-    seq: int
-    kind: str
-    frame: dict[str, Any]
-    data: bytes
-    epoch: int = 1
-
-
 def new_name() -> str:
     """Return an unguessable name for a run."""
     return secrets.token_urlsafe(16)
@@ -60,23 +48,6 @@ def check_name(name: str) -> None:
     """Raise ValueError for a name that is no name."""
     if not NAME.fullmatch(name):
         raise ValueError(f"The run name {name[:70]!r} is malformed; send 16 to 64 letters, digits, - or _.")
-
-
-def encode(kind: str, frame: dict[str, Any], seq: int, epoch: int = 1) -> bytes:
-    """Return a frame's bytes: the JSON alone in its block, then its id in one of its own."""
-    if len(frame) == 1 and type(text := frame.get("text")) is str:  # a delta, as nearly all frames are
-        at = f"{epoch}-{seq}"
-        return f'data: {{"type": "{kind}", "text": {encode_string(text)}, "id": "{at}"}}\n\nid: {at}\n\n'.encode()
-    if "id" in frame:  # the event's id has the last word
-        frame = {name: value for name, value in frame.items() if name != "id"}
-    return encode_json(kind, json.dumps(frame), seq, epoch)
-
-
-def encode_json(kind: str, told: str, seq: int, epoch: int) -> bytes:
-    """Return the same for a frame that is JSON already: one line, as `json.dumps` writes it, so one `data:` line."""
-    event_id = f"{epoch}-{seq}"
-    fields = f"{told[1:-1]}, " if len(told) > 2 else ""
-    return f'data: {{"type": "{kind}", {fields}"id": "{event_id}"}}\n\nid: {event_id}\n\n'.encode()
 
 
 def wake(waiter: asyncio.Future[None]) -> None:
@@ -92,9 +63,8 @@ class Run:
     name: str
     orphan_grace: float
     bounds: Bounds = field(default_factory=Bounds)
-    entries: list[Entry] = field(default_factory=list)
+    entries: Log = field(default_factory=Log)
     epoch: int = 1
-    size_bytes: int = 0
     readers: int = 0
     ended: bool = False
     ended_at: float | None = None
@@ -112,21 +82,21 @@ class Run:
         """Add the frames of the producer of that epoch, unless another has taken over."""
         if epoch != self.epoch or self.ended:
             return
-        made: list[Entry] = []
+        kinds, data = [], []
         for seq, (kind, frame) in enumerate(frames, len(self.entries) + 1):
-            made.append(Entry(seq, kind, frame, encode(kind, frame, seq, epoch), epoch))
+            kinds.append(kind)
+            data.append(encode(kind, frame, seq, epoch))
             if kind in FINAL:
                 break
-        self._add(made)
-        if self.size_bytes > self.bounds.run_bytes and not self.ended:
+        self._add(epoch, kinds, data)
+        if self.entries.size_bytes > self.bounds.run_bytes and not self.ended:
             self.stop()
             self.append(*too_long(self.bounds.run_bytes))
         self.announce()
 
-    def _add(self, made: list[Entry]) -> None:
-        self.entries += made
-        self.size_bytes += sum([len(entry.data) for entry in made])
-        if made and made[-1].kind in FINAL:
+    def _add(self, epoch: int, kinds: list[str], data: list[bytes]) -> None:
+        self.entries.add(epoch, kinds, data)
+        if kinds and kinds[-1] in FINAL:
             self.ended, self.ended_at = True, now()
 
     def announce(self) -> None:
@@ -141,9 +111,13 @@ class Run:
 
     async def read(self, after: int, block: float) -> list[Entry]:
         """Return the entries after number `after`, waiting up to `block` seconds for one; [] when nothing came."""
+        await self.wait(after, block)
+        return self.entries[after:]
+
+    async def wait(self, after: int, block: float) -> None:
+        """Wait up to `block` seconds for an entry after number `after`, the end, or a ping."""
         if len(self.entries) <= after and not self.ended:
             await self._news(block)
-        return self.entries[after:]
 
     async def _news(self, block: float) -> None:
         """Wait for an announcement, at most so many seconds."""
@@ -180,7 +154,7 @@ class Run:
         """
         found = EVENT_ID.fullmatch(event_id)
         epoch, seq = (int(found[1]), int(found[2])) if found else (0, 0)
-        written = self.entries[seq - 1].epoch if 0 < seq <= len(self.entries) else None
+        written = self.entries.epoch(seq - 1) if 0 < seq <= len(self.entries) else None
         if not 1 <= epoch <= self.epoch or written not in (None, epoch):
             raise ValueError(
                 f"The event id {event_id[:40]!r} is none of this run's; send back an id as it came, such as '1-12'."

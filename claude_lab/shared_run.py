@@ -15,8 +15,9 @@ from typing import Any
 
 from claude_lab.clock import now
 from claude_lab.kinds import FINAL
+from claude_lab.log import Frame, encode_json
 from claude_lab.redis_log import ROWS, RedisLog
-from claude_lab.runs import STOPPED, Bounds, Entry, Frame, LogLost, Run, Writer, encode_json, too_long
+from claude_lab.runs import STOPPED, Bounds, LogLost, Run, Writer, too_long
 
 Retake = Callable[[Writer, dict[str, Any]], Coroutine[Any, Any, None]]
 
@@ -33,7 +34,7 @@ class SharedRun(Run):
         self.retake = retake
         self.held = False
         self.lost: LogLost | None = None
-        self._pending: list[tuple[str, dict[str, Any], str]] = []
+        self._pending: list[tuple[str, str]] = []
         self._pending_bytes = 0
         self._sent = 0
         self._closing = False
@@ -60,10 +61,10 @@ class SharedRun(Run):
             if self._closing:
                 break
             told = json.dumps(frame)
-            self._pending.append((kind, frame, told))
+            self._pending.append((kind, told))
             self._pending_bytes += len(told)
             self._closing = kind in FINAL
-        if self.size_bytes + self._pending_bytes > self.bounds.run_bytes and not self._closing:
+        if self.entries.size_bytes + self._pending_bytes > self.bounds.run_bytes and not self._closing:
             self.stop()
             self.append(*too_long(self.bounds.run_bytes))
         if self._pending and (self._flusher is None or self._flusher.done()):
@@ -72,8 +73,7 @@ class SharedRun(Run):
     async def _flush(self) -> None:
         """Send what waits, in the batches that gather while the one before is under way."""
         while self._pending and self.held:
-            epoch, first, batch = self.epoch, self._sent + 1, self._pending[:ROWS]
-            rows = [(kind, told) for kind, _, told in batch]
+            epoch, first, rows = self.epoch, self._sent + 1, self._pending[:ROWS]
             try:
                 kept = await self.log.append(epoch, first, rows, final=rows[-1][0] in FINAL)
             except LogLost as error:
@@ -84,19 +84,19 @@ class SharedRun(Run):
             if not kept:
                 self._lose()
                 return
-            del self._pending[: len(batch)]
+            del self._pending[: len(rows)]
             self._pending_bytes -= sum(len(told) for _, told in rows)
-            self._sent += len(batch)
+            self._sent += len(rows)
             self._alive_at = now()
-            for seq, (kind, frame, told) in enumerate(batch, first):
-                self._learn(seq, kind, frame, told, epoch)
+            for seq, (kind, told) in enumerate(rows, first):
+                self._learn(seq, kind, told, epoch)
             self.announce()
 
-    def _learn(self, seq: int, kind: str, frame: dict[str, Any], told: str, epoch: int) -> None:
+    def _learn(self, seq: int, kind: str, told: str, epoch: int) -> None:
         """Add what the log says next; what is known already is passed over."""
         if seq == len(self.entries) + 1:
             self.epoch = max(self.epoch, epoch)
-            self._add([Entry(seq, kind, frame, encode_json(kind, told, seq, epoch), epoch)])
+            self._add(epoch, [kind], [encode_json(kind, told, seq, epoch)])
 
     def _lose(self) -> None:
         """Stop producing, without a word in the log: it is another's now."""
@@ -166,7 +166,7 @@ class SharedRun(Run):
         last = f"{self.entries[-1].epoch}-{self.entries[-1].seq}" if self.entries else "0-0"
         rows = await self.log.read(last, block)
         for row in rows:
-            self._learn(row.seq, row.kind, json.loads(row.told), row.told, row.epoch)
+            self._learn(row.seq, row.kind, row.told, row.epoch)
         if rows:
             self._alive_at = now()
             self.announce()
@@ -204,11 +204,11 @@ class SharedRun(Run):
         self.lost = error
         self.announce()
 
-    async def read(self, after: int, block: float) -> list[Entry]:
-        """Return the entries after number `after`, as any run does. Raises LogLost when no more can come."""
+    async def wait(self, after: int, block: float) -> None:
+        """Wait for an entry after number `after`, as any run does. Raises LogLost when no more can come."""
         if self.lost is not None and len(self.entries) <= after:
             raise self.lost
-        return await super().read(after, block)
+        await super().wait(after, block)
 
     async def catch_up(self) -> bool:
         """Learn all that the log holds by now; False when there is none."""
@@ -219,7 +219,7 @@ class SharedRun(Run):
             self._lose()
         while len(self.entries) < known.seq and self.lost is None:
             if self.held:  # Redis has answered already; the answer is on its way
-                await super().read(len(self.entries), self.lease)
+                await super().wait(len(self.entries), self.lease)
             elif not await self._pull(0):
                 break
         return True

@@ -15,7 +15,8 @@ from claude_lab import ui, ui_request
 from claude_lab.chats import Chats, SharedChats, Turn
 from claude_lab.framed import HEADERS, FrameResponse
 from claude_lab.kinds import FINAL
-from claude_lab.runs import Entry, LogLost, Run
+from claude_lab.log import Entry
+from claude_lab.runs import LogLost, Run
 from claude_lab.settings import Settings
 
 REFUSED = (HTTPException, ValueError, OverflowError, LogLost)
@@ -56,8 +57,9 @@ class UIResponse(FrameResponse):
             self.closing = ui.DONE
         return [(entry.kind, self.parts.of(entry.seq, entry.kind, entry.frame)) for entry in entries]
 
-    def written(self, entries: list[Entry]) -> bytes:
-        """Return the entries as parts, with their ids; those that are there from the first on, without what is void."""
+    def written(self, begin: int) -> bytes:
+        """Return entries as parts, with their ids; those that are there from the first on, without what is void."""
+        entries = self.run.entries[begin : self.after]
         told = self._told(entries)
         parts = ui.without_void(told) if self.whole else [parts for _, parts in told]
         self.whole = False

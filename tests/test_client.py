@@ -11,9 +11,9 @@ import pytest
 
 from claude_lab import client
 from claude_lab.background import TransportProtocol, serve
+from claude_lab.log import encode
 from claude_lab.reading import Reading, sentence
 from claude_lab.retry import RetryPolicy
-from claude_lab.runs import encode
 from claude_lab.trace import Trace
 
 WHOLE = [

@@ -10,7 +10,8 @@ import pytest
 
 from claude_lab import sse
 from claude_lab.clock import VirtualLoop
-from claude_lab.runs import Bounds, Run, Runs, Writer, encode, new_name
+from claude_lab.log import encode
+from claude_lab.runs import Bounds, Run, Runs, Writer, new_name
 
 
 def make(orphan_grace: float = 0.0) -> Run:
@@ -228,7 +229,7 @@ def test_a_run_that_outgrows_its_log_ends_with_an_error() -> None:
 
     assert run.entries[-1].frame["error"] == "token_limit"
     assert "MAX_RUN_BYTES=2000" in run.entries[-1].frame["message"]
-    assert 2000 < run.size_bytes < 2600
+    assert 2000 < run.entries.size_bytes < 2600
 
 
 def test_readers_are_counted_and_bounded() -> None:

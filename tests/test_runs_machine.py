@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from run_machine import RunMachine, examples, pieces, try_machine
 
-from claude_lab.runs import Bounds, Entry, Frame, Run, Runs, Writer
+from claude_lab.log import Entry, Frame
+from claude_lab.runs import Bounds, Run, Runs, Writer
 
 NAME = "the-run-of-this-example"
 FOREVER = 1e6
@@ -85,10 +86,10 @@ class Subscribed(Memory):
         queues = self.queues
 
         class Telling(Run):
-            def _add(self, made: list[Entry]) -> None:
-                Run._add(self, made)
+            def _add(self, epoch: int, kinds: list[str], data: list[bytes]) -> None:
+                Run._add(self, epoch, kinds, data)
                 for queue in queues:
-                    for entry in made:
+                    for entry in self.entries[len(self.entries) - len(data) :]:
                         queue.put_nowait(entry)
 
         self.run = self.runs.runs["", NAME] = Telling(NAME, FOREVER)
