@@ -77,6 +77,9 @@ class Table:
             for line in cells
         )
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in COLUMNS)
         body = "".join(

@@ -39,6 +39,7 @@ def test_a_blocked_loop_does_not_answer_its_health_check(table: Table) -> None:
 def test_the_table_shows_itself(table: Table) -> None:
     """As text and as HTML, a line each; what was not measured is said."""
     assert len(str(table).splitlines()) == 1 + len(table.rows)
+    assert repr(table) == str(table)
     assert table._repr_html_().count("<tr>") == 1 + len(table.rows)
     assert "sync client in an async endpoint, 4 workers" in str(table)
     with pytest.raises(KeyError, match="was not measured"):
