@@ -43,6 +43,7 @@ from claude_lab.shared_runs import SharedRuns
 from claude_lab.spending import Ledger, known_cost
 from claude_lab.ui_response import add_ui
 
+SHORTEST_KEY = 12
 MAX_EPOCHS = 4
 """How many producers a run may have: a request that kills its worker must not kill them all."""
 
@@ -85,7 +86,13 @@ class Relay:
         except Exception as error:
             from claude_lab.upstream import failure_of
 
-            run.append(*last_frame(error, failure_of))
+            kind, frame = last_frame(error, failure_of)
+            run.append(kind, frame | {"message": self.without_key(frame["message"])})
+
+    def without_key(self, message: str) -> str:
+        """Return a message without the key, should an upstream have said it back; what is short is no key."""
+        key = self.settings.api_key.get_secret_value() if self.settings.api_key else ""
+        return message.replace(key, "[redacted]") if len(key) >= SHORTEST_KEY else message
 
     async def retake(self, run: Writer, request: dict[str, Any]) -> None:
         """Go on with the answer of a worker that died, as the strategy says; but not for ever."""
@@ -108,6 +115,7 @@ class Relay:
 
         attempts = Attempts(self.policy, self.share, all_of(log_attempt, announce))
         ask = upstream.asker(self.client, attempts, ledger=self.ledger, idle_timeout=self.settings.idle_timeout)
+        mending = self.settings.recovery != "fail"
         batches = mended(
             ask,
             request,
@@ -121,8 +129,9 @@ class Relay:
             async for batch in batches:
                 at = now()
                 made = translator.frames(batch, at)
-                came += made
                 run.extend(made)
+                if mending:
+                    came += made
                 if not made and any(event["type"] == "ping" for event in batch):
                     run.ping()
 
