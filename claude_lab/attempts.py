@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -140,7 +140,9 @@ def drive_blocking(attempt: Callable[[int], T], attempts: Attempts, judge: Judge
         clock.block(answer)
 
 
-async def pieces(open: Callable[[int], AsyncGenerator[T, None]], attempts: Attempts, judge: Judge) -> AsyncIterator[T]:
+async def pieces(
+    open: Callable[[int], AsyncGenerator[T, None]], attempts: Attempts, judge: Judge
+) -> AsyncGenerator[T, None]:
     """Yield the pieces of the stream that `open(attempt)` returns, opened anew until one has come.
 
     What fails after the first piece is raised as it is: a second try would repeat what somebody has read.

@@ -111,7 +111,7 @@ async def stream_with_retry(
             raise Truncated("The stream ended without message_stop.")
 
     came = pieces(opened, Attempts(policy or RetryPolicy(), share, watch, rand), failure_of)
-    async with aclosing(came):  # type: ignore[type-var]  # an async generator
+    async with aclosing(came):
         try:
             async for piece in came:
                 partial += piece

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import anthropic
@@ -45,6 +46,7 @@ __all__ = [
 
 CONNECT = 10.0
 Batch = list[dict[str, Any]]
+T = TypeVar("T")
 
 
 def make_client(settings: Settings) -> anthropic.AsyncAnthropic:
@@ -61,7 +63,7 @@ def make_client(settings: Settings) -> anthropic.AsyncAnthropic:
     )
 
 
-async def events(
+def events(
     client: anthropic.AsyncAnthropic,
     request: Mapping[str, Any],
     attempts: Attempts,
@@ -77,29 +79,16 @@ async def events(
     count), `CeilingReached` before an attempt that could pass the ledger's ceiling, and the SDK's own errors.
     `call` names the call whose attempts these are, when it has made some already.
     """
-    call = call or f"call-{uuid4().hex}"
+    name = call or f"call-{uuid4().hex}"
     accounts = ledger or Ledger()
 
-    async def opened(number: int) -> AsyncGenerator[Batch, None]:
-        reserved = accounts.reserve(request)
+    def opened(number: int) -> AsyncGenerator[Batch, None]:
+        headers = {"x-claude-lab-call": name, "x-claude-lab-attempt": str(number)}
         usage: dict[str, Any] = {}
-        headers = {"x-claude-lab-call": call, "x-claude-lab-attempt": str(number)}
-        asking = client.messages.with_streaming_response.create(**request, stream=True, extra_headers=headers)
-        try:
-            async with answered(asking, idle_timeout) as response:
-                async with aclosing(read(response, usage, idle_timeout)) as batches:
-                    async for batch in batches:
-                        yield batch
-        except anthropic.APIStatusError:
-            usage = usage or {"output_tokens": 0}  # a refused request costs nothing
-            raise
-        finally:
-            accounts.settle(reserved, request["model"], usage)
+        ask = partial(client.messages.with_streaming_response.create, stream=True, extra_headers=headers)
+        return read(answered(ask, request, accounts, usage, idle_timeout), usage, idle_timeout)
 
-    came = pieces(opened, attempts, failure_of)
-    async with aclosing(came):  # type: ignore[type-var]  # an async generator
-        async for batch in came:
-            yield batch
+    return pieces(opened, attempts, failure_of)
 
 
 def asker(
@@ -111,18 +100,39 @@ def asker(
 
 
 @asynccontextmanager
-async def answered(asking: AbstractAsyncContextManager[Any], idle_timeout: float) -> AsyncIterator[Any]:
-    """Enter a response. Raises TimeoutError when its head does not come within `idle_timeout` seconds."""
-    async with AsyncExitStack() as stack:
+async def answered(
+    ask: Callable[..., AbstractAsyncContextManager[Any]],
+    request: Mapping[str, Any],
+    accounts: Ledger,
+    usage: dict[str, Any],
+    idle_timeout: float,
+) -> AsyncIterator[Any]:
+    """Ask and enter the response, its cost reserved until `usage` is known.
+
+    Raises TimeoutError when its head does not come within `idle_timeout` seconds.
+    """
+    reserved = accounts.reserve(request)
+    try:
+        asking = ask(**request)
         try:
             async with asyncio.timeout(idle_timeout):
-                response = await stack.enter_async_context(asking)
+                response = await asking.__aenter__()
         except TimeoutError:
             raise TimeoutError(f"No answer came for {idle_timeout} seconds.") from None
-        yield response
+        try:
+            yield response
+        finally:
+            await asking.__aexit__(None, None, None)
+    except anthropic.APIStatusError:
+        usage.setdefault("output_tokens", 0)  # a refused request costs nothing
+        raise
+    finally:
+        accounts.settle(reserved, request["model"], usage)
 
 
-async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> AsyncGenerator[Batch, None]:
+async def read(
+    asked: AbstractAsyncContextManager[Any], usage: dict[str, Any], idle_timeout: float
+) -> AsyncGenerator[Batch, None]:
     """Yield batches of parsed events, holding the first back until it has content; `usage` is filled once it is final.
 
     `message_start` counts hardly any output: whoever leaves before `message_delta` pays for more than it says.
@@ -130,37 +140,54 @@ async def read(response: Any, usage: dict[str, Any], idle_timeout: float) -> Asy
     """
     decoder, held, speaking, whole = sse.Decoder(), Batch(), False, False
     heard: dict[str, Any] = {}
-    chunks = response.http_response.aiter_raw() if plain(response) else response.iter_bytes()
-    patience = Patience(idle_timeout)
-    async with aclosing(patience.over(chunks)) as arriving:
-        async for chunk in arriving:
-            batch, broken = Batch(), None
-            try:
-                for data in decoder.payloads(chunk):
-                    try:
-                        event = orjson.loads(data)
-                    except orjson.JSONDecodeError:  # half a surrogate pair, say, which the standard parser takes
-                        event = json.loads(data.decode("utf-8", "replace"))
-                    if event["type"] != "content_block_delta":
-                        whole = settle_event(event, heard) or whole
-                        if event["type"] == "message_delta":
-                            usage.update(heard)
-                    batch.append(event)
-            except (Refused, ValueError) as error:
-                if not speaking:
-                    raise
-                broken = error
-            held += batch
-            if any(event["type"] != "ping" for event in batch):
-                patience.renew()
-            speaking = speaking or whole or any(event["type"] == "content_block_delta" for event in held)
-            if speaking and held:
-                yield held
-                held = []
-            if broken is not None:
-                raise broken
+    async with asked as response:
+        chunks = response.http_response.aiter_raw() if plain(response) else response.iter_bytes()
+        with Patience(idle_timeout) as patience:
+            while chunk := await patience.wait(anext(chunks, b"")):
+                batch, broken = Batch(), None
+                try:
+                    for event in parsed(decoder.payloads(chunk)):
+                        if event["type"] != "content_block_delta":
+                            whole = settle_event(event, heard) or whole
+                            if event["type"] == "message_delta":
+                                usage.update(heard)
+                        batch.append(event)
+                except (Refused, ValueError) as error:
+                    if not speaking:
+                        raise
+                    broken = error
+                held += batch
+                if any(event["type"] != "ping" for event in batch):
+                    patience.renew()
+                speaking = speaking or whole or any(event["type"] == "content_block_delta" for event in held)
+                if speaking and held:
+                    yield held
+                    held = []
+                if broken is not None:
+                    raise broken
     if not whole:
         raise Truncated("The stream ended without message_stop; what came is not the whole answer.")
+
+
+def parsed(payloads: list[bytes]) -> Iterable[dict[str, Any]]:
+    """Return the events: by one call of the parser for all, else one after the other, up to one that it does not take.
+
+    Raises ValueError while they are read.
+    """
+    try:
+        events: list[dict[str, Any]] = orjson.loads(b"[%b]" % b",".join(payloads))
+    except orjson.JSONDecodeError:
+        return map(parse, payloads)
+    return events if len(events) == len(payloads) else map(parse, payloads)
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Return one event. Raises ValueError for what is no JSON."""
+    try:
+        event: dict[str, Any] = orjson.loads(data)
+    except orjson.JSONDecodeError:  # half a surrogate pair, say, which the standard parser takes
+        event = json.loads(data.decode("utf-8", "replace"))
+    return event
 
 
 def plain(response: Any) -> bool:
@@ -206,22 +233,21 @@ class Patience:
         else:
             self.timer = self.loop.call_later(left if left > 0 else self.seconds, self._fire)
 
-    async def over(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-        """Yield the chunks. Raises TimeoutError when the patience is over."""
+    def __enter__(self) -> Self:
         self.timer = self.loop.call_at(self.until, self._fire)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.timer.cancel()
+
+    async def wait(self, awaited: Awaitable[T]) -> T:
+        """Await it. Raises TimeoutError when the patience is over."""
+        self.waits = here = asyncio.current_task()
         try:
-            while True:
-                self.waits = here = asyncio.current_task()
-                try:
-                    chunk = await anext(chunks)
-                except StopAsyncIteration:
-                    return
-                except asyncio.CancelledError:
-                    if self.over_now and here is not None and here.uncancel() == 0:
-                        raise TimeoutError(f"No content came for {self.seconds} seconds.") from None
-                    raise
-                finally:
-                    self.waits = None
-                yield chunk
+            return await awaited
+        except asyncio.CancelledError:
+            if self.over_now and here is not None and here.uncancel() == 0:
+                raise TimeoutError(f"No content came for {self.seconds} seconds.") from None
+            raise
         finally:
-            self.timer.cancel()
+            self.waits = None
