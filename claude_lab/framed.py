@@ -38,6 +38,8 @@ class FrameResponse(Response):
 
     names: Mapping[str, str] = HEADERS
     closing = b""
+    most = 1000
+    """How many entries one write takes: a reader that does not read holds up so much memory, not a whole log."""
     left = False
 
     def __init__(self, run: Run, settings: Settings, *, after: int = 0) -> None:
@@ -95,7 +97,7 @@ class FrameResponse(Response):
 
     def _next(self) -> bytes:
         """Return what was appended meanwhile; a comment for silence, or for an upstream's ping."""
-        begin, self.after = self.after, len(self.run.entries)
+        begin, self.after = self.after, min(len(self.run.entries), self.after + self.most)
         if begin < self.after:
             return self.written(begin)
         return b"" if self.run.ended else PING
@@ -120,7 +122,7 @@ class FrameResponse(Response):
             await self.run.wait(seen, max(0.0, until - now()))
             if len(kinds) == seen or now() >= until:
                 break
-        self.after = len(kinds)
+        self.after = min(len(kinds), self.after + self.most)
 
 
 def head_of(first: list[Entry], after: int) -> tuple[int, dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ class UIResponse(FrameResponse):
     """
 
     names: Mapping[str, str] = {**HEADERS, ui.HEADER: "v1"}
+    most = sys.maxsize  # what a `reset` made void is known of a whole log only
 
     def __init__(
         self,

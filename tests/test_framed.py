@@ -1,0 +1,70 @@
+"""A run as a response, asked without a server: what one write holds, and who is counted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from claude_lab.framed import FrameResponse
+from claude_lab.runs import Run, new_name
+from claude_lab.settings import Settings
+
+WORDS = 2500
+
+
+def long_run() -> Run:
+    """Return a run that has ended, longer than a write."""
+    run = Run(new_name(), 0)
+    for number in range(WORDS):
+        run.append("delta", {"text": f"word {number} "})
+    run.append("done", {"stop_reason": "end_turn"})
+    return run
+
+
+async def silence() -> dict[str, Any]:
+    """Receive nothing: a client that has asked and stays."""
+    await asyncio.Event().wait()
+    return {}
+
+
+def test_a_long_log_leaves_in_pieces_that_are_together_the_whole() -> None:
+    """No write takes more entries than `most`; nothing is lost between them, from any place on."""
+    run = long_run()
+
+    async def bodies(after: int) -> list[bytes]:
+        sent: list[bytes] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message.get("body", b""))
+
+        await FrameResponse(run, Settings(), after=after)({"type": "http"}, silence, send)
+        return sent
+
+    for after in (0, 7, WORDS - 1, WORDS + 1):
+        sent = asyncio.run(bodies(after))
+        assert b"".join(sent) == b": ok\n\n" + b"".join(run.entries.data[after:])
+        assert max(body.count(b"data: ") for body in sent) == min(FrameResponse.most, WORDS + 1 - after)
+    assert run.readers == 0
+
+
+def test_a_reader_that_does_not_read_holds_one_piece() -> None:
+    """While a write waits nothing more is taken from the log; when the reader leaves it is counted out."""
+    run = long_run()
+    sent: list[bytes] = []
+
+    async def stuck(message: dict[str, Any]) -> None:
+        sent.append(message.get("body", b""))
+        if sent[-1]:
+            await silence()
+
+    async def main() -> int:
+        response = FrameResponse(run, Settings())
+        reading = asyncio.create_task(response({"type": "http"}, silence, stuck))
+        await asyncio.sleep(0.01)
+        taken = response.after
+        reading.cancel()
+        await asyncio.wait({reading})
+        return taken
+
+    assert asyncio.run(main()) == FrameResponse.most
+    assert (len(sent), run.readers) == (2, 0)
