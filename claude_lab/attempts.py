@@ -48,6 +48,28 @@ def mark_attempts(trace: Trace) -> Watch:
     return watch
 
 
+@dataclass(slots=True)
+class Tally:
+    """Attempts as a metric: how many were answered, failed (by kind) or were the last, and the seconds waited between.
+
+    An answer that broke off after its first content counts as answered and, if it is asked for again, as failed.
+    """
+
+    answered: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    given_up: int = 0
+    waited: float = 0.0
+
+    def watch(self, attempt: Attempt) -> None:
+        """Count an attempt that is over."""
+        if attempt.failure is None:
+            self.answered += 1
+            return
+        self.failed[attempt.failure.kind] = self.failed.get(attempt.failure.kind, 0) + 1
+        self.given_up += attempt.wait is None
+        self.waited += attempt.wait or 0.0
+
+
 def all_of(*watches: Watch) -> Watch:
     """Return a watch that tells several."""
 

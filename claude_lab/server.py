@@ -13,6 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException
@@ -25,7 +26,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from claude_lab import jupyter, page
-from claude_lab.attempts import Attempts, all_of, log_attempt
+from claude_lab.attempts import Attempts, Tally, all_of, log_attempt
 from claude_lab.clock import now
 from claude_lab.contract import Frame, Translator, error_frame
 from claude_lab.conversation import ChatRequest
@@ -56,6 +57,7 @@ class Relay:
         self.policy = policy
         self.ledger = ledger
         self.share = policy.share()
+        self.tally = Tally()
         self.runs = self._runs()
         self.client: Any = None
         self.upstream: Any = None
@@ -113,7 +115,7 @@ class Relay:
                 wait = round(attempt.wait, 6)
                 run.append("retry", {"error": attempt.failure.kind, "attempt": attempt.number, "wait": wait})
 
-        attempts = Attempts(self.policy, self.share, all_of(log_attempt, announce))
+        attempts = Attempts(self.policy, self.share, all_of(log_attempt, announce, self.tally.watch))
         ask = upstream.asker(self.client, attempts, ledger=self.ledger, idle_timeout=self.settings.idle_timeout)
         mending = self.settings.recovery != "fail"
         batches = mended(
@@ -268,8 +270,9 @@ def add_company(app: FastAPI, relay: Relay) -> None:
     @app.get("/health/live")
     @app.get("/health/ready")
     async def health() -> dict[str, Any]:
-        """Say that the server is up."""
-        return {"status": "ok", "timestamp": time.time(), "open_runs": relay.runs.open}
+        """Say that the server is up, how many runs are open, and how its attempts upstream went."""
+        told = {"status": "ok", "timestamp": time.time(), "open_runs": relay.runs.open}
+        return told | {"attempts": asdict(relay.tally)}
 
     app.router.routes += page.routes()
 

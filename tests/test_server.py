@@ -540,6 +540,24 @@ def test_health_says_how_many_runs_are_open(locked: Bench) -> None:
     assert abs(told["timestamp"] - time.time()) < 60
 
 
+def test_health_counts_the_attempts_upstream(shared: Bench) -> None:
+    """What the retry log says is counted: answered, failed by kind, given up, and the seconds waited."""
+    shared.follow(Scenario(faults=[faults.Overloaded(), faults.Overloaded(), faults.Ok()], pace="instant"), AGAIN)
+    before = shared.http.get("/health").json()["attempts"]
+    shared.ask()
+    shared.follow(Scenario(faults=[faults.Unauthorized()], pace="instant"), AGAIN)
+    shared.ask()
+
+    after = shared.http.get("/health").json()["attempts"]
+
+    grown = {
+        name: after["failed"].get(name, 0) - before["failed"].get(name, 0) for name in ("overloaded", "auth_error")
+    }
+    assert (after["answered"] - before["answered"], grown) == (1, {"overloaded": 2, "auth_error": 1})
+    assert after["given_up"] - before["given_up"] == 1
+    assert after["waited"] - before["waited"] == pytest.approx(0.03)
+
+
 def test_the_key_shows_nowhere(shared: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """No repr, log, journal or error frame holds the key, also when the upstream refuses it."""
     caplog.set_level(logging.DEBUG)
