@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 from uuid import uuid4
 
+import aiohttp
 import anthropic
 import httpx2
 import orjson
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 CONNECT = 10.0
+PIECE = 16_384
+"""Bytes of one read at most: what follows from them still lies in the processor's cache when it is written."""
 Batch = list[dict[str, Any]]
 T = TypeVar("T")
 
@@ -141,25 +144,27 @@ async def read(
     decoder, held, speaking, whole = sse.Decoder(), Batch(), False, False
     heard: dict[str, Any] = {}
     async with asked as response:
-        chunks = response.http_response.aiter_raw() if plain(response) else response.iter_bytes()
+        next_bytes = body_of(response)
         with Patience(idle_timeout) as patience:
-            while chunk := await patience.wait(anext(chunks, b"")):
-                batch, broken = Batch(), None
+            while chunk := await patience.wait(next_bytes()):
+                content, alive, broken = False, False, None
                 try:
                     for event in parsed(decoder.payloads(chunk)):
-                        if event["type"] != "content_block_delta":
+                        if (kind := event["type"]) == "content_block_delta":
+                            content = True
+                        elif kind != "ping":
+                            alive = True
                             whole = settle_event(event, heard) or whole
-                            if event["type"] == "message_delta":
+                            if kind == "message_delta":
                                 usage.update(heard)
-                        batch.append(event)
+                        held.append(event)
                 except (Refused, ValueError) as error:
                     if not speaking:
                         raise
                     broken = error
-                held += batch
-                if any(event["type"] != "ping" for event in batch):
+                if content or alive:
                     patience.renew()
-                speaking = speaking or whole or any(event["type"] == "content_block_delta" for event in held)
+                speaking = speaking or whole or content
                 if speaking and held:
                     yield held
                     held = []
@@ -167,6 +172,21 @@ async def read(
                     raise broken
     if not whole:
         raise Truncated("The stream ended without message_stop; what came is not the whole answer.")
+
+
+def body_of(response: Any) -> Callable[[], Awaitable[bytes]]:
+    """Return what awaits the next bytes of a body, b"" at its end.
+
+    The SDK's transport hands them on through four generators; behind it is aiohttp's own reader, which is used when it
+    is found.
+    """
+    if not plain(response):
+        return partial(anext, response.iter_bytes(), b"")
+    behind = getattr(getattr(response.http_response.stream, "_stream", None), "_aiohttp_response", None)
+    if behind is None:
+        return partial(anext, response.http_response.aiter_raw(), b"")
+    read_any: Callable[[], Awaitable[bytes]] = partial(behind.content.read, PIECE)
+    return read_any
 
 
 def parsed(payloads: list[bytes]) -> Iterable[dict[str, Any]]:
@@ -241,10 +261,12 @@ class Patience:
         self.timer.cancel()
 
     async def wait(self, awaited: Awaitable[T]) -> T:
-        """Await it. Raises TimeoutError when the patience is over."""
+        """Await it. Raises TimeoutError when the patience is over, and aiohttp's errors in the transport's words."""
         self.waits = here = asyncio.current_task()
         try:
             return await awaited
+        except aiohttp.ClientError as error:
+            raise httpx2.ReadError(str(error)) from error
         except asyncio.CancelledError:
             if self.over_now and here is not None and here.uncancel() == 0:
                 raise TimeoutError(f"No content came for {self.seconds} seconds.") from None

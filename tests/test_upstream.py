@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
+import aiohttp
 import pytest
 from origin import CHUNKED, Origin, chunk, origin
 from pydantic import SecretStr
@@ -24,7 +25,7 @@ from claude_lab.retrying import Refused
 from claude_lab.scenario import Scenario
 from claude_lab.settings import Settings
 from claude_lab.spending import CeilingReached, Ledger, cost
-from claude_lab.upstream import Batch, events, failure_of, make_client
+from claude_lab.upstream import Batch, body_of, events, failure_of, make_client
 
 MODEL = "claude-haiku-5-5"
 ASK = {"model": MODEL, "max_tokens": 500, "messages": [{"role": "user", "content": "Hello"}]}
@@ -153,6 +154,18 @@ def test_what_comes_in_one_read_with_a_failure_is_not_lost() -> None:
         asyncio.run(ask(served.url))
 
     assert got == ["one ", "two ", "three"]
+
+
+def test_the_reader_behind_the_transport_is_found(fake: FakeClaude) -> None:
+    """The body comes from aiohttp's own reader, not through the generators in front of it."""
+    fake.put(Scenario(voice=PLAIN, pace="instant"))
+
+    async def ask() -> Any:
+        async with make_client(Settings(api_key=SecretStr("x"), base_url=fake.url)) as client:
+            async with client.messages.with_streaming_response.create(**ASK, stream=True) as response:
+                return body_of(response)
+
+    assert isinstance(asyncio.run(ask()).func.__self__, aiohttp.StreamReader)
 
 
 def test_pings_do_not_count_as_content(fake: FakeClaude) -> None:
