@@ -38,6 +38,7 @@ notebooks: .stamp-dev
 	$(BIN)/python tests/clean_notebooks.py
 
 bench: .stamp-dev
+	$(BIN)/python benchmarks/classroom.py --students 8
 	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/fake.py
 	$(BIN)/python benchmarks/proxy.py
