@@ -18,6 +18,13 @@ from claude_lab.retry import Pacer, RetryPolicy
 from claude_lab.scenario import Scenario
 
 ENV = {"max_retries": "MAX_RETRIES", "base_delay": "BASE_DELAY", "max_delay": "MAX_DELAY", "jitter": "JITTER"}
+ENV_IF_SET = {"max_retry_after": "MAX_RETRY_AFTER", "deadline": "RETRY_DEADLINE"}
+
+
+def line_of(name: str, value: Any) -> str:
+    """Return the `.env` line of a policy's further field, or a comment where only code can set it."""
+    env = ENV_IF_SET.get(name) if value is not None else None
+    return f"{env}={value}" if env else f"# in code only: {name}={value!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ class Recommendation:
             f"# success {best.success}, in time {best.in_time}, attempts per success {best.cost}",
             "# MAX_RETRIES excludes the first attempt.",
             *(f"{env}={getattr(policy, name)}" for name, env in ENV.items()),
-            *(f"# in code only: {name}={getattr(policy, name)!r}" for name in rest),
+            *(line_of(name, getattr(policy, name)) for name in rest),
         ]
         return "\n".join(lines) + "\n"
 

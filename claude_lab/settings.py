@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     max_delay: float = Field(default=60.0, ge=0)
     jitter: Literal["none", "full", "equal", "decorrelated", "sdk"] = "full"
     retry_unit: Literal["retries", "attempts"] = "retries"
+    base_delays: dict[str, float] = Field(default_factory=dict)
+    max_retry_after: float = Field(default=300.0, ge=0)
+    retry_deadline: float | None = Field(default=None, gt=0)
     recovery: Literal["fail", "restart", "continue"] = "fail"
     grace: float = Field(default=1.0, ge=0)
     heartbeat: float = Field(default=15.0, gt=0)
@@ -69,4 +72,7 @@ class Settings(BaseSettings):
             "base_delay": self.base_delay,
             "max_delay": self.max_delay,
             "jitter": self.jitter,
+            "base_delays": self.base_delays,
+            "max_retry_after": self.max_retry_after,
+            "deadline": self.retry_deadline,
         }

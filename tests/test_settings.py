@@ -10,7 +10,16 @@ from pydantic import ValidationError
 from claude_lab.retry import RetryPolicy
 from claude_lab.settings import LOOPBACK, Settings
 
-NAMES = ("MAX_RETRIES", "RETRY_UNIT", "BASE_DELAY", "JITTER", "ALLOWED_HOSTS", "ANTHROPIC_API_KEY", "TOKEN")
+NAMES = (
+    "MAX_RETRIES",
+    "RETRY_UNIT",
+    "BASE_DELAY",
+    "JITTER",
+    "ALLOWED_HOSTS",
+    "ANTHROPIC_API_KEY",
+    "TOKEN",
+    "BASE_DELAYS",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +55,19 @@ def test_the_articles_unit_counts_the_first_attempt_too(
 
     assert settings.retries == retries
     assert RetryPolicy(**settings.retry_fields).max_retries == retries
+
+
+def test_the_environment_can_say_the_rest_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base delay for a kind of failure, the longest `retry-after` that is waited for, and a deadline."""
+    assert RetryPolicy(**Settings().retry_fields) == RetryPolicy()
+    monkeypatch.setenv("BASE_DELAYS", '{"rate_limit": 5}')
+    monkeypatch.setenv("MAX_RETRY_AFTER", "60")
+    monkeypatch.setenv("RETRY_DEADLINE", "90")
+
+    policy = RetryPolicy(**Settings().retry_fields)
+
+    assert (policy.base_of("rate_limit"), policy.base_of("timeout")) == (5.0, 1.0)
+    assert (policy.max_retry_after, policy.deadline) == (60.0, 90.0)
 
 
 def test_lists_come_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from claude_lab import grids, model, sweep_files
 from claude_lab.limits import Limits
 from claude_lab.metrics import METRICS
 from claude_lab.racing import Goal, Race
+from claude_lab.recommendation import line_of
 from claude_lab.retry import Pacer, RetryPolicy
 from claude_lab.scenario import Scenario
 from claude_lab.sweeps import Sweep, sweep
@@ -268,3 +269,11 @@ def test_pictures_are_drawn_from_the_same_arrays(swept: Sweep):
     assert swept.heatmap("success", goal=0.95, jitter="full").axes[0].get_xlabel() == "base_delay"
     assert swept.pareto().axes[0].get_ylabel().startswith("p95")
     assert math.isfinite(swept.estimate("success")[1][0])
+
+
+def test_a_recommended_field_is_a_line_that_the_server_reads_or_says_that_it_is_none() -> None:
+    """What only code can set stands in a comment."""
+    assert line_of("deadline", 90.0) == "RETRY_DEADLINE=90.0"
+    assert line_of("max_retry_after", 60.0) == "MAX_RETRY_AFTER=60.0"
+    assert line_of("deadline", None) == "# in code only: deadline=None"
+    assert line_of("honor_retry_after", False) == "# in code only: honor_retry_after=False"
