@@ -133,16 +133,19 @@ def held_back(now: float, client: int, turns: Numbers, setting: Numbers) -> floa
     return float(due - now - setting[9])
 
 
-def granted(rule: int, late: bool, budgeted: float, tokens: Numbers, client: int) -> int:
-    """Return the rule that ends the call after all: no wait may pass the deadline, and the budget must pay."""
+def granted(rule: int, late: bool, bucket: int, tokens: Numbers) -> int:
+    """Return the rule that ends the call after all: no wait may pass the deadline, and the budget must pay.
+
+    `bucket` is the place in `tokens` of the one that pays, negative for none.
+    """
     if rule != OK:
         return rule
     if late:
         return DEADLINE
-    if budgeted > 0.0:
-        if tokens[client] < 1.0:
+    if bucket >= 0:
+        if tokens[bucket] < 1.0:
             return BUDGET
-        tokens[client] -= 1.0
+        tokens[bucket] -= 1.0
     return OK
 
 
@@ -156,8 +159,9 @@ def simulate(
     `plan.numbers_of` returns; `clients` holds each client's budget and pacer.
     """
     faults, pace = upstream[3], upstream[6]
-    setting, bases, budgeted = policy
+    setting, bases, payers = policy
     tokens, turns = clients
+    buckets = int(setting[10])
     outcome, attempts, first, settled, causes, load, times = results
     ratio, step = setting[6], setting[8]
     calls = len(arrivals)
@@ -173,10 +177,11 @@ def simulate(
         else:
             now, _, code = heappop(heap)
             call, phase = code // 3, code % 3
-        client = call % len(tokens)
+        client = call % len(turns)
         order += 1
         if phase == EARN:
-            tokens[client] = min(setting[7], tokens[client] + ratio)
+            for bucket in range(client * buckets, client * buckets + buckets):
+                tokens[bucket] = min(setting[7], tokens[bucket] + ratio)
             continue
         if phase == READY and step > 0.0:
             pause = held_back(now, client, turns, setting)
@@ -208,7 +213,8 @@ def simulate(
             outcome[call] = FINAL
             continue
         rule, wait, last[call] = patience(now, seed, key, attempt, last[call], bases[kind], floor, setting)
-        rule = granted(rule, now + wait > arrivals[call] + setting[5], budgeted[kind], tokens, client)
+        payer = client * buckets + int(payers[kind]) - 1 if payers[kind] > 0.0 else -1
+        rule = granted(rule, now + wait > arrivals[call] + setting[5], payer, tokens)
         if rule == OK:
             heappush(heap, (now + wait, order, call * 3 + READY))
         else:

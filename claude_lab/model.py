@@ -145,7 +145,8 @@ class Bench:
         listed, array = arrivals_of(self.traffic, seed)
         calls, bins, clients = len(listed), seconds_watched(listed, policy), self.traffic.clients
         policy_numbers: Any = numbers_of(policy)
-        shares: Any = [float(policy_numbers[0][7])] * clients, [-1e300] * clients
+        burst, buckets_each = policy_numbers[0][7], int(policy_numbers[0][10])
+        shares: Any = [float(burst)] * (clients * buckets_each), [-1e300] * clients
         buckets: Any = [list(row) for row in self.plan.buckets]
         keys: Any = keys_of(calls)
         width = calls * policy.max_attempts * timed

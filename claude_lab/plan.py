@@ -145,7 +145,7 @@ def plan_of(scenario: Scenario, traffic: Traffic) -> Plan:
 
 
 def numbers_of(policy: RetryPolicy) -> tuple[list[float], list[float], list[float]]:
-    """Return a policy as (setting, base delay of each kind, whether each kind is in the budget)."""
+    """Return a policy as (setting, base delay of each kind, which bucket pays for each kind: from 1, 0 for none)."""
     budget, pacer = policy.budget, policy.pacer
     setting = [
         float(policy.max_retries),
@@ -158,10 +158,11 @@ def numbers_of(policy: RetryPolicy) -> tuple[list[float], list[float], list[floa
         float(budget.burst) if budget else 0.0,
         1.0 / pacer.rate if pacer else 0.0,
         (pacer.burst - 1.0) * (1.0 / pacer.rate) if pacer else 0.0,
+        float(budget.buckets) if budget else 1.0,
     ]
     bases = [float(policy.base_of(kind)) for kind in KINDS]
-    budgeted = [float(budget is not None and kind in budget.kinds) for kind in KINDS]
-    return setting, bases, budgeted
+    buckets = [None if budget is None else budget.bucket(kind) for kind in KINDS]
+    return setting, bases, [0.0 if bucket is None else bucket + 1.0 for bucket in buckets]
 
 
 def seconds_watched(arrivals: list[float], policy: RetryPolicy) -> int:

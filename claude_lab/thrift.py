@@ -14,6 +14,7 @@ from claude_lab.failure import KINDS
 class Budget:
     """At most `ratio` retries per success in the long run, and `burst` at once, for failures of these `kinds`.
 
+    With `apart` each kind has a bucket of its own, so that an outage cannot use up what broken connections need.
     Right for outages, where retries only add load; wrong for `rate_limit`, where a retry is how a request queues:
     that kind is left out unless named. Source: Brooker, "Fixing retries with token buckets and circuit breakers", 2022.
     Raises ValueError for a ratio or burst that cannot be meant, or an unknown kind.
@@ -22,6 +23,7 @@ class Budget:
     ratio: float = 0.1
     burst: float = 10.0
     kinds: frozenset[str] = frozenset({"overloaded", "server_error", "network_error", "timeout"})
+    apart: bool = False
 
     def __post_init__(self) -> None:
         if not (self.ratio >= 0 and self.burst >= 0):
@@ -29,6 +31,17 @@ class Budget:
         object.__setattr__(self, "kinds", frozenset(self.kinds))
         if strange := self.kinds.difference(KINDS):
             raise ValueError(f"The budget's kinds {sorted(strange)!r} are unknown; use some of {', '.join(KINDS)}.")
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets there are."""
+        return len(self.kinds) if self.apart else 1
+
+    def bucket(self, kind: str) -> int | None:
+        """Return the number of the bucket that pays for a kind, from 0, or None."""
+        if kind not in self.kinds:
+            return None
+        return sorted(self.kinds).index(kind) if self.apart else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,30 +61,31 @@ class Pacer:
 
 @dataclass(slots=True)
 class Share:
-    """The state of one client: `tokens` left in the budget, and when the pacer's queue is empty (`due`)."""
+    """The state of one client: `tokens` left in the budget's buckets, and when the pacer's queue is empty (`due`)."""
 
     budget: Budget | None = None
     pacer: Pacer | None = None
-    tokens: float = 0.0
+    tokens: list[float] = field(default_factory=list)
     due: float = field(default=-1e300)
 
     def __post_init__(self) -> None:
         if self.budget is not None:
-            self.tokens = self.budget.burst
+            self.tokens = [self.budget.burst] * self.budget.buckets
 
     def spend(self, kind: str) -> bool:
         """Take one retry from the budget; False when it is used up for this kind of failure."""
-        if self.budget is None or kind not in self.budget.kinds:
+        bucket = None if self.budget is None else self.budget.bucket(kind)
+        if bucket is None:
             return True
-        if self.tokens < 1.0:
+        if self.tokens[bucket] < 1.0:
             return False
-        self.tokens -= 1.0
+        self.tokens[bucket] -= 1.0
         return True
 
     def earn(self) -> None:
-        """Put a success's share into the budget."""
+        """Put a success's share into each of the budget's buckets."""
         if self.budget is not None:
-            self.tokens = min(self.budget.burst, self.tokens + self.budget.ratio)
+            self.tokens = [min(self.budget.burst, left + self.budget.ratio) for left in self.tokens]
 
     def turn(self, now: float) -> float:
         """Reserve the next turn and return the seconds to wait for it."""

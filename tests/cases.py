@@ -61,7 +61,7 @@ def case(number: int, *, requests: int = 60) -> tuple[Scenario, RetryPolicy]:
         base_delays=rand.choice([{}, {"overloaded": 0.3, "rate_limit": 3.0}]),
         honor_retry_after=rand.random() < 0.7,
         deadline=rand.choice([None, None, 20.0]),
-        budget=rand.choice([None, None, Budget(ratio=0.2, burst=3)]),
+        budget=rand.choice([None, None, Budget(ratio=0.2, burst=3), Budget(ratio=0.2, burst=1, apart=True)]),
         pacer=rand.choice([None, None, Pacer(rate=0.8, burst=2)]),
     )
     return scenario, policy

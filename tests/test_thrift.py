@@ -41,3 +41,20 @@ def test_what_cannot_be_meant_is_refused(make, word: str):
     """One sentence at the door."""
     with pytest.raises(ValueError, match=word):
         make()
+
+
+def test_a_budget_may_keep_its_kinds_apart():
+    """What overload has used up is not missing for broken connections; a success feeds both."""
+    share = Share(Budget(ratio=0.5, burst=1, kinds={"overloaded", "network_error"}, apart=True))
+
+    assert [share.spend(kind) for kind in ("overloaded", "overloaded", "network_error", "network_error")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    share.earn()
+    share.earn()
+    assert share.spend("overloaded")
+    assert share.spend("network_error")
+    assert share.spend("rate_limit"), "not in the budget"
