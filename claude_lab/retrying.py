@@ -99,16 +99,17 @@ async def stream_with_retry(
 
     async def opened(number: int) -> AsyncGenerator[str, None]:
         headers = {"x-claude-lab-call": call, "x-claude-lab-attempt": str(number)}
-        ended = False
+        ended, reason = False, None
         own = client.with_options(max_retries=0)
         asked = {**request, "extra_headers": {**request.get("extra_headers", {}), **headers}, "stream": True}
         async with await own.messages.create(**asked) as events:
             async for event in events:
                 if event.type == "content_block_delta" and event.delta.type == "text_delta":
                     yield event.delta.text
+                reason = event.delta.stop_reason if event.type == "message_delta" else reason
                 ended = event.type == "message_stop"
-        if not ended:
-            raise Truncated("The stream ended without message_stop.")
+        if not ended or reason is None:
+            raise Truncated(f"The stream ended without {'a stop reason' if ended else 'message_stop'}.")
 
     came = pieces(opened, Attempts(policy or RetryPolicy(), share, watch, rand), failure_of)
     async with aclosing(came):

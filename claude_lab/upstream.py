@@ -143,6 +143,7 @@ async def read(
     """
     decoder, held, speaking, whole = sse.Decoder(), Batch(), False, False
     heard: dict[str, Any] = {}
+    reason: str | None = None
     async with asked as response:
         next_bytes = body_of(response)
         with Patience(idle_timeout) as patience:
@@ -157,8 +158,11 @@ async def read(
                             whole = settle_event(event, heard) or whole
                             if kind == "message_delta":
                                 usage.update(heard)
+                                reason = event["delta"].get("stop_reason") or reason
+                            if whole and reason is None:
+                                raise Truncated("The answer ended without a stop reason; it may not be whole.")
                         held.append(event)
-                except (Refused, ValueError) as error:
+                except (Refused, Truncated, ValueError) as error:
                     if not speaking:
                         raise
                     broken = error

@@ -12,6 +12,7 @@ from claude_lab import clock, faults
 from claude_lab.clock import run_virtual
 from claude_lab.failure import Failure, classify, retry_after_of
 from claude_lab.fake import FakeClaude
+from claude_lab.frames import STOP, frame
 from claude_lab.limits import Limits
 from claude_lab.retry import RetryPolicy
 from claude_lab.retrying import (
@@ -121,10 +122,23 @@ def test_a_streams_attempts_are_the_policys_alone():
     assert len(fake.requests) == 3
 
 
+USAGE = {"input_tokens": 1, "output_tokens": 1}
+NO_REASON = faults.Raw(
+    headers={"content-type": "text/event-stream"},
+    chunks=(
+        frame({"type": "message_start", "message": {"id": "msg_1", "model": "claude-haiku-5-5", "usage": USAGE}}),
+        frame({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        frame({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "one two"}}),
+        STOP,
+    ),
+)
+
+
 @pytest.mark.parametrize(("fault", "kind"), [
     (faults.StreamError(after=2), "overloaded"),
     (faults.Drop(after=2), "network_error"),
     (faults.Truncate(after=2), "truncated"),
+    (NO_REASON, "truncated"),
 ])  # fmt: skip
 def test_after_the_first_text_the_partial_answer_is_kept(fault: faults.Fault, kind: str):
     """Nothing is retried and nothing is lost: the error carries what came, and says what happened."""

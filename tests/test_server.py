@@ -422,6 +422,21 @@ def test_run_names_are_unique_and_well_formed(shared: Bench) -> None:
     assert {shared.http.request(verb, "/chat/stream/nobody").status_code for verb in ("GET", "DELETE")} == {404}
 
 
+def test_an_end_without_a_stop_reason_is_no_success(shared: Bench) -> None:
+    """The text stays as it came, and the last frame is an `error` of the kind `truncated`; never `done`."""
+    message = {"id": "msg_1", "model": "claude-haiku-5-5", "usage": {"input_tokens": 1, "output_tokens": 1}}
+    text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Half"}}
+    told = [{"type": "message_start", "message": message}, text, {"type": "message_stop"}]
+    chunks = tuple(f"data: {json.dumps(event)}\n\n".encode() for event in told)
+    stream = faults.Raw(headers={"content-type": "text/event-stream"}, chunks=chunks, gap=0.02)
+    shared.follow(Scenario(faults=[stream]))
+
+    found = frames(shared.ask().text)
+
+    assert [frame["type"] for frame in found] == ["start", "delta", "error"]
+    assert found[-1]["error"] == "truncated"
+
+
 @pytest.mark.parametrize("path", ["/chat/stream", "/chat/ui"])
 def test_a_body_beyond_the_api_s_bound_is_not_read_to_its_end(shared: Bench, path: str) -> None:
     """413 with a sentence, also when its length was never told; the upstream is not asked."""

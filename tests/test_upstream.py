@@ -21,7 +21,7 @@ from claude_lab.frames import STOP, frame
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
 from claude_lab.retry import RetryPolicy
-from claude_lab.retrying import Refused
+from claude_lab.retrying import Refused, Truncated
 from claude_lab.scenario import Scenario
 from claude_lab.settings import Settings
 from claude_lab.spending import CeilingReached, Ledger, cost
@@ -98,6 +98,21 @@ def test_every_fault_has_its_kind(fake: FakeClaude, fault: faults.Fault, kind: s
     failure = failure_of(caught.value)
     assert (failure.kind, failure.mid_stream) == (kind, mid_stream)
     assert len(fake.journal) == 1
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.01])
+def test_an_end_without_a_stop_reason_is_no_success(fake: FakeClaude, gap: float) -> None:
+    """`message_stop` alone does not make an answer whole; in one read with all before, or after it."""
+    message = {"id": "msg_1", "model": "claude-haiku-5-5", "usage": {"input_tokens": 1, "output_tokens": 1}}
+    text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Half"}}
+    told = [{"type": "message_start", "message": message}, text, {"type": "message_stop"}]
+    chunks = tuple(f"data: {json.dumps(event)}\n\n".encode() for event in told)
+    head = {"content-type": "text/event-stream"}
+
+    with pytest.raises(Truncated, match="without a stop reason") as caught:
+        batches(fake, faults.Raw(status=200, headers=head, chunks=chunks, gap=gap))
+
+    assert failure_of(caught.value).mid_stream
 
 
 @pytest.mark.parametrize(
@@ -214,7 +229,9 @@ def test_half_a_surrogate_pair_is_read_as_the_standard_parser_reads_it(fake: Fak
     start = {"type": "message_start", "message": {"model": MODEL, "usage": {"input_tokens": 1, "output_tokens": 1}}}
     lone = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":'
     lone += b'{"type":"text_delta","text":"\\ud83d"}}\n\n'
-    got = batches(fake, faults.Raw(chunks=(frame(start), lone, STOP), headers={"content-type": "text/event-stream"}))
+    end = frame({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}})
+    chunks = (frame(start), lone, end, STOP)
+    got = batches(fake, faults.Raw(chunks=chunks, headers={"content-type": "text/event-stream"}))
 
     texts = [event["delta"]["text"] for batch in got for event in batch if event["type"] == "content_block_delta"]
     assert texts == ["\ud83d"]
