@@ -17,7 +17,7 @@ from claude_lab.chats import Chats, SharedChats, Turn
 from claude_lab.framed import HEADERS, FrameResponse
 from claude_lab.kinds import FINAL
 from claude_lab.log import Entry
-from claude_lab.runs import LogLost, Run
+from claude_lab.runs import STOPPED, LogLost, Run
 from claude_lab.settings import Settings
 
 REFUSED = (HTTPException, ValueError, OverflowError, LogLost)
@@ -91,7 +91,11 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
             request = upstream(**wanted.fields)
             run = await relay.open(asked, x_claude_lab_run, request)
             turn = Turn.of(run.name, wanted.continues)
-            await chats.put((relay.caller_of(asked), wanted.chat), turn)
+            try:
+                await chats.put((relay.caller_of(asked), wanted.chat), turn)
+            except LogLost:
+                run.append("done", dict(STOPPED))  # nobody will write it
+                raise
         except REFUSED as error:
             return refusal(error)
         response = UIResponse(run, relay.settings, turn.message_id, version=ai)  # counted before the producer starts

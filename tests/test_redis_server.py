@@ -312,6 +312,23 @@ def test_without_redis_nothing_hangs_and_the_spending_stops(bench: Bench) -> Non
         assert "REDIS_URL" in refused.json()["detail"]
 
 
+def test_a_chat_that_cannot_be_remembered_leaves_no_run_open(bench: Bench) -> None:
+    """Redis takes the run and refuses the chat: 503, the upstream is not asked, and nobody holds the run's lease."""
+    bench.play(INSTANT)
+    question = {"id": "a", "messages": [{"role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
+    with ExitStack() as stack:
+        url = stack.enter_context(redis_server())
+        server = Server(stack, bench.fake, url, "")
+        with Redis.from_url(url) as database:
+            database.execute_command("ACL", "SETUSER", "default", "-set")
+
+        response = server.http.post("/chat/ui", json=question)
+
+        assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+        assert soon(lambda: server.relay.runs.open == 0)
+        assert len(bench.fake.journal) == 0
+
+
 def test_an_answer_of_a_dead_worker_is_left_when_the_strategy_says_so(bench: Bench) -> None:
     """With RECOVERY=fail the text stays, the end is an `error` that may be retried, and nothing is asked twice."""
     bench.play(LONG)
