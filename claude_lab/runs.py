@@ -116,11 +116,8 @@ class Run:
 
     async def wait(self, after: int, block: float) -> None:
         """Wait up to `block` seconds for an entry after number `after`, the end, or a ping."""
-        if len(self.entries) <= after and not self.ended:
-            await self._news(block)
-
-    async def _news(self, block: float) -> None:
-        """Wait for an announcement, at most so many seconds."""
+        if len(self.entries.data) > after or self.ended:
+            return
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiting[waiter] = until = loop.time() + block
