@@ -69,8 +69,8 @@ class Plan:
             raise ValueError(f"The probe cannot die by {self.how!r}; use one of {', '.join(HOW)}.")
         if self.fill not in FILLS:
             raise ValueError(f"The probe cannot fill events with {self.fill!r}; use one of {', '.join(FILLS)}.")
-        if any(character in self.accel + self.type for character in "\r\n"):
-            raise ValueError("The probe's accel and type must be one line each.")
+        if not all(" " <= character <= "~" for character in self.accel + self.type):
+            raise ValueError("The probe's accel and type must be one line of plain ASCII each.")
 
     @classmethod
     def parse(cls, query: str) -> Plan:

@@ -40,7 +40,18 @@ def test_a_plan_survives_its_query() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["count=0", "every=-1", "size=5", "how=melt", "fill=holes", "count=many", "accel=a%0d%0ab"]
+    "query",
+    [
+        "count=0",
+        "every=-1",
+        "size=5",
+        "how=melt",
+        "fill=holes",
+        "count=many",
+        "accel=a%0d%0ab",
+        "accel=%ff",
+        "type=%00",
+    ],
 )
 def test_a_bad_question_is_a_422(url: str, query: str) -> None:
     """With the bound in the message."""
