@@ -120,7 +120,8 @@ def open_lessons(folder: Path, *, no_browser: bool) -> None:
     options = ["--no-browser"] if no_browser else []
     if getattr(os, "geteuid", lambda: 1)() == 0:  # in a container there is often nobody but root
         options.append("--allow-root")
-    command = [sys.executable, "-m", "jupyterlab", *options, str(folder / FIRST)]
+    options += [f"--ServerApp.root_dir={folder.resolve()}", f"--LabApp.default_url=/lab/tree/{FIRST}"]
+    command = [sys.executable, "-m", "jupyterlab", *options]
     if os.name == "posix":
         os.execv(sys.executable, command)  # so that Ctrl-C and signals are JupyterLab's own
     raise SystemExit(subprocess.call(command))

@@ -241,3 +241,20 @@ def test_a_stop_in_mid_stream_is_told_without_a_traceback() -> None:
     assert '"done"' not in came
     assert [line.partition(":")[0] for line in errors.splitlines()] == ["retries"]
     assert process.returncode == 0
+
+
+def test_without_a_command_jupyterlab_opens_on_the_map(tmp_path: Path) -> None:
+    """The address that JupyterLab prints is the map's, in a folder of copies, and SIGTERM ends it."""
+    folder = tmp_path / "mine"
+    command = [sys.executable, "-m", "claude_lab", "--no-browser", "--dir", str(folder)]
+    environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as lab:
+        try:
+            assert lab.stderr is not None
+            address = next(line for line in lab.stderr if "http://" in line)
+        finally:
+            lab.terminate()
+            lab.communicate(timeout=20)
+
+    assert "/lab/tree/00_map.ipynb?token=" in address
+    assert (folder / "01_streaming.ipynb").is_file()
