@@ -134,7 +134,7 @@ class ChatRequest(BaseModel):
 
     message: str = ""
     messages: list[Json] | None = None
-    max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
+    max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS, strict=True)
     system: System = None
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     tools: list[Json] | None = None

@@ -134,7 +134,8 @@ def begins(path: str, prefix: str) -> bool:
 
 def right(header: str, token: str) -> bool:
     """Whether an Authorization header carries the token."""
-    return hmac.compare_digest(header.encode(), f"Bearer {token}".encode())
+    scheme, _, given = header.partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), token.encode())
 
 
 async def answer(send: Any, status: int, sentence: str) -> None:

@@ -120,6 +120,7 @@ def test_a_wrong_token_is_refused(sent: str) -> None:
     """Only the exact bearer token opens, compared in constant time."""
     assert ask(headers={"authorization": sent}, token="right") == 401
     assert ask(headers={"authorization": "Bearer right"}, token="right") == 200
+    assert ask(headers={"authorization": "bearer right"}, token="right") == 200, "a scheme has no case (RFC 9110, 11.1)"
 
 
 @pytest.mark.parametrize("path", HEALTH)

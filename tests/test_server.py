@@ -166,6 +166,8 @@ def test_a_conversation_goes_upstream_as_it_is(shared: Bench) -> None:
         ({"message": "Hi", "max_tokens": 0}, "greater than or equal to 1"),
         ({"message": "Hi", "max_tokens": 10**9}, "less than or equal to"),
         ({"message": "Hi", "max_tokens": "many"}, "integer"),
+        ({"message": "Hi", "max_tokens": "12"}, "integer"),
+        ({"message": "Hi", "max_tokens": True}, "integer"),
         ({"message": 7}, "string"),
         ({"message": "Hi", "temprature": 1}, "temprature"),
         (["Hi"], "dict"),
