@@ -41,6 +41,27 @@ def relay_table(servers: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(rows) + "\n"
 
 
+GOALS = (
+    ("burst: CPU seconds per 100,000 events", "at least 40 times less", lambda ours, theirs: theirs >= 40 * ours),
+    ("50 paced streams: CPU seconds per 100,000 events", "at least 3.5 times less", lambda o, t: t >= 3.5 * o),
+    ("first token, ms", "no worse", lambda ours, theirs: ours <= theirs),
+    ("memory per open stream, KB", "at most 70", lambda ours, theirs: ours <= 70),
+    ("1,000 paced streams: cut", "none", lambda ours, theirs: not ours),
+    ("1,000 paced streams: /health p99, ms", "at most 50", lambda ours, theirs: ours <= 50),
+)
+"""A figure, what it should be in words, and whether the medians of this server and of the article's are so."""
+
+
+def goals_table(servers: dict[str, dict[str, list[float]]]) -> str:
+    """Return a row a goal: what was wanted, what came, and whether that is it."""
+    rows = ["| | goal | came | |", "|---|---|---|---|"]
+    for what, wanted, met in GOALS:
+        ours, theirs = (statistics.median(servers[name][what]) for name in ("claude_lab", "article"))
+        came = f"{theirs / ours:.1f} times less" if "times" in wanted else f"{ours:.3g}"
+        rows.append(f"| {what} | {wanted} | {came} | {'met' if met(ours, theirs) else 'missed'} |")
+    return "\n".join(rows) + "\n"
+
+
 def workers_table(rows: list[dict[str, Any]]) -> str:
     """Return the table of workers."""
     from claude_lab.workers import COLUMNS, Row
@@ -93,7 +114,8 @@ def main() -> int:
     """Write or compare; return the exit code."""
     servers, rows = figures("relay.json"), figures("workers.json")
     text = before = TARGET.read_text("utf-8")
-    for name, table in (("relay", relay_table(servers)), ("workers", workers_table(rows))):
+    tables = {"relay": relay_table(servers), "goals": goals_table(servers), "workers": workers_table(rows)}
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: made by docs/make_server.py -->\n", f"<!-- end of {name} -->\n"
         head, _, rest = text.partition(begin)
         text = head + begin + table + end + rest.partition(end)[2]
