@@ -47,6 +47,27 @@ AGAIN, RESET = "claude_lab.again", "claude_lab.reset"
 """Events of ours among the API's: a request broke and another begins; the answer is taken back to a place."""
 
 
+MISSHAPEN = (KeyError, TypeError, AttributeError)
+"""What reading an event of another shape than the API's raises."""
+
+
+class Unreadable(ValueError):
+    """An upstream's event that has not the shape of the API's."""
+
+    @classmethod
+    def told(cls, error: Exception) -> Unreadable:
+        """Return it for what reading the event raised."""
+        return cls(f"The upstream sent an event of a shape that the API has none of ({type(error).__name__}: {error}).")
+
+
+def text_of(delta: Mapping[str, Any]) -> str:
+    """Return the text of a text delta. Raises TypeError for what is none."""
+    text = delta["text"]
+    if not isinstance(text, str):
+        raise TypeError(f"text is {text!r:.40}")
+    return text
+
+
 @dataclass(slots=True)
 class Translator:
     """Turns the events of one message into frames; `began` and `now` are readings of one clock in seconds."""
@@ -77,15 +98,18 @@ class Translator:
         return made
 
     def frames(self, batch: Iterable[Mapping[str, Any]], now: float) -> list[Frame]:
-        """Return the frames that events stand for: one each at most."""
-        found = []
-        for event in batch:
-            self.events += 1
-            kind = event["type"]
-            if kind == "content_block_delta" and self.ttft is not None and event["delta"]["type"] == "text_delta":
-                found.append(("delta", {"text": event["delta"]["text"]}))  # as nearly all are: no call for each
-            elif kind in READERS and (frame := READERS[kind](self, event, now)) is not None:
-                found.append(frame)
+        """Return the frames that events stand for, one each at most. Raises Unreadable for one of no known shape."""
+        found: list[Frame] = []
+        try:
+            for event in batch:
+                self.events += 1
+                kind = event["type"]
+                if kind == "content_block_delta" and self.ttft is not None and event["delta"]["type"] == "text_delta":
+                    found.append(("delta", {"text": text_of(event["delta"])}))  # as nearly all are: no call for each
+                elif kind in READERS and (frame := READERS[kind](self, event, now)) is not None:
+                    found.append(frame)
+        except MISSHAPEN as error:
+            raise Unreadable.told(error) from error
         return found
 
     def _start(self, event: Mapping[str, Any], now: float) -> Frame | None:
@@ -126,7 +150,7 @@ class Translator:
         if delta["type"] == "text_delta":
             if self.ttft is None:
                 self.ttft = now - self.began
-            return "delta", {"text": delta["text"]}
+            return "delta", {"text": text_of(delta)}
         if delta["type"] == "thinking_delta":
             return ("thinking", {"text": delta["thinking"]}) if delta["thinking"] else None
         if delta["type"] == "input_json_delta" and event["index"] in self._tools:

@@ -18,6 +18,7 @@ import anthropic
 import httpx2
 
 from claude_lab.attempts import Attempts, Watch, drive, drive_blocking, log_attempt, pieces
+from claude_lab.contract import Unreadable
 from claude_lab.failure import Failure, failure_of_response
 from claude_lab.retry import RetryPolicy, Share
 
@@ -62,7 +63,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("timeout", said, mid_stream=isinstance(error, httpx2.TimeoutException))
     if isinstance(error, (anthropic.APIConnectionError, httpx2.TransportError)):
         return Failure("network_error", said, mid_stream=isinstance(error, httpx2.TransportError))
-    if isinstance(error, (json.JSONDecodeError, anthropic.APIResponseValidationError)):
+    if isinstance(error, (json.JSONDecodeError, Unreadable, anthropic.APIResponseValidationError)):
         return Failure("server_error", said, mid_stream=True)
     return Failure("unknown", said, should_retry=True if isinstance(error, anthropic.RetryableError) else None)
 

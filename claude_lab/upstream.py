@@ -21,6 +21,7 @@ import orjson
 
 from claude_lab import sse
 from claude_lab.attempts import Attempts, pieces
+from claude_lab.contract import MISSHAPEN, Unreadable
 from claude_lab.failure import failure_of_response
 from claude_lab.retrying import (
     Refused,
@@ -162,10 +163,10 @@ async def read(
                             if whole and reason is None:
                                 raise Truncated("The answer ended without a stop reason; it may not be whole.")
                         held.append(event)
-                except (Refused, Truncated, ValueError) as error:
+                except (Refused, Truncated, ValueError, *MISSHAPEN) as error:
+                    broken = Unreadable.told(error) if isinstance(error, MISSHAPEN) else error
                     if not speaking:
-                        raise
-                    broken = error
+                        raise broken from None
                 if content or alive:
                     patience.renew()
                 speaking = speaking or whole or content

@@ -30,6 +30,7 @@ CANARY = "sk-ant-canary-4711"
 PREFIX = "/unguessable"
 ANSWER = "One two three four five six seven eight nine ten; naïve 🌊."
 PLAIN = Voice(ANSWER, thinking=False)
+HI = {"type": "text", "text": "Hi"}
 INSTANT = Scenario(voice=PLAIN, pace="instant")
 SLOW = Scenario(voice=Voice(ANSWER * 20, thinking=False), pace=Pace(0.0, 0.05, 0.0, 0.0))
 ONCE = RetryPolicy(max_retries=0)
@@ -476,6 +477,40 @@ ROUTES = [
     ("POST", "/_lab/probe?count=1"),
     ("GET", "/nowhere"),
 ]
+
+
+START = {
+    "type": "message_start",
+    "message": {"model": "claude-haiku-5-5", "usage": {"input_tokens": 1, "output_tokens": 1}},
+}
+MISSHAPEN = {
+    "null": [None],
+    "a list": [[]],
+    "no type": [{}],
+    "a start without usage": [{"type": "message_start", "message": {}}],
+    "a text of null": [
+        START,
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": None}},
+    ],
+}
+
+
+@pytest.mark.parametrize("path", ["/chat/stream", "/chat/ui"])
+@pytest.mark.parametrize("case", MISSHAPEN)
+def test_an_event_of_no_known_shape_is_the_upstreams_error(shared: Bench, case: str, path: str) -> None:
+    """It is a server error told in a sentence, on both protocols, and nothing stays open."""
+    chunks = tuple(f"data: {json.dumps(event)}\n\n".encode() for event in MISSHAPEN[case])
+    raw = faults.Raw(status=200, headers={"content-type": "text/event-stream"}, chunks=chunks)
+    shared.follow(Scenario(faults=[raw], pace="instant"))
+    asked = {"/chat/stream": {"message": "Hi"}, "/chat/ui": {"id": "c", "messages": [{"role": "user", "parts": [HI]}]}}
+
+    response = shared.http.post(path, json=asked[path])
+
+    assert "The upstream sent an event of a shape" in response.text
+    if path == "/chat/stream":
+        last = frames(response.text)[-1]
+        assert (last["type"], last["error"]) == ("error", "server_error")
+    assert shared.relay.runs.open == 0
 
 
 def test_the_documentation_needs_no_network(shared: Bench) -> None:
