@@ -201,7 +201,11 @@ def without_void(frames: list[tuple[str, list[Part]]]) -> list[list[Part]]:
     anew, keeps = "reset-step" in names, "text-delta" in names
     void = TEXT if keeps and not anew else TEXT | REASONING
     ends = {"reset-step"} if anew else void - OPENING
-    before = [[part for part in parts if part["type"] not in void] for parts in told[:last]]
+    # What an earlier reset took back stays void, whatever the last one keeps.
+    gone = {part["id"] for parts in told[:last] for part in parts if part.get("providerMetadata") == WITHDRAWN}
+    before = [
+        [part for part in parts if part["type"] not in void and part.get("id") not in gone] for parts in told[:last]
+    ]
     return [*before, [part for part in told[last] if part["type"] not in ends], *told[last + 1 :]]
 
 

@@ -101,6 +101,27 @@ def test_every_reader_ends_with_the_valid_text(resets: bool, run: tuple[Frames, 
         assert not any(part["void"] for part in joined.parts)
 
 
+@pytest.mark.parametrize("resets", [False, True])
+def test_what_an_earlier_reset_took_back_stays_void(resets: bool) -> None:
+    """Thinking voided by the first reset does not come again because the second one keeps some text."""
+    frames: Frames = [
+        ("start", {"run": "r", "model": "m", "usage": {}}),
+        ("delta", {"text": "One"}),
+        ("thinking", {"text": "Hm"}),
+        ("reset", {"keep_chars": 0, "reason": "network_error"}),
+        ("delta", {"text": "Two three"}),
+        ("reset", {"keep_chars": 4, "reason": "network_error"}),
+        ("delta", {"text": "four"}),
+        ("done", {"stop_reason": "end_turn", "usage": {}}),
+    ]
+    parts = ui.Parts("m", resets=resets)
+    told = [(frame[0], parts.of(seq, *frame)) for seq, frame in enumerate(frames, 1)]
+
+    late = shown(ui.without_void(told))
+
+    assert [(part["kind"], part["text"], part["void"]) for part in late.parts] == [("text", "Two four", False)]
+
+
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Bench]:
     """One bench for the module."""
