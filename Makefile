@@ -8,8 +8,8 @@ lab: .stamp-lab
 	$(BIN)/claude-lab
 
 test: .stamp-dev
-	$(BIN)/python -m pytest -rs tests --ignore tests/e2e
-	$(BIN)/python -m pytest -rs tests/e2e  # apart: playwright leaves a loop running in its thread
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests --ignore tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests/e2e  # apart: playwright leaves a loop running in its thread
 	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest -n 3 -p claude_lab.pytest_plugin --nbmake notebooks  # mostly waiting
 
 check: .stamp-dev
