@@ -282,5 +282,5 @@ def serve_alone(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Served:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as protocol
     served = serve(app, host=host, port=port, protocol=protocol, on=Portal(loop_factory))
     gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
+    gc.set_threshold(10_000, 200, 100)
     return served
