@@ -84,7 +84,7 @@ def test_a_race_without_anywidget_is_plain_html(open_notebook: Open, bare: Jupyt
     page.start(1)
     page.page.wait_for_selector(f"{STILL} .cl-note:has-text('plain HTML')", timeout=6_000)
     during = page.page.locator(f"{STILL} img").last.get_attribute("src")
-    page.page.locator(STILL).screenshot(path=screenshots / "stairs-bare.png")
+    page.page.screenshot(path=screenshots / "stairs-bare.png")
     page.page.wait_for_timeout(1500)
 
     assert page.page.locator(f"{STILL} img").last.get_attribute("src") != during
