@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
@@ -25,3 +27,13 @@ def lacking(reason: str) -> NoReturn:
     if os.environ.get("CLAUDE_LAB_NEED_ALL") == "1":
         pytest.fail(f"{reason}; CI must install it")
     pytest.skip(reason)
+
+
+def soon(claim: Callable[[], bool], *, within: float) -> bool:
+    """Whether a claim comes true within so many seconds."""
+    until = time.monotonic() + within
+    while not claim():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import json
 import os
@@ -12,9 +13,10 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+import conftest
 import pytest
 from pydantic import SecretStr
 
@@ -27,6 +29,8 @@ from claude_lab.proxy import Cut, Proxy
 from claude_lab.replies import Voice
 from claude_lab.rule import Rule
 from claude_lab.settings import Settings
+
+soon = functools.partial(conftest.soon, within=2.0)
 
 CANARY = "sk-ant-canary-4711"
 ANSWER = "One two three four five six seven eight nine ten; naïve 🌊."
@@ -63,16 +67,6 @@ def fake_of(lab: Lab) -> FakeClaude:
     """Return a lab's fake."""
     assert lab.fake is not None
     return lab.fake
-
-
-def soon(claim: Callable[[], bool], within: float = 2.0) -> bool:
-    """Whether a claim comes true within so many seconds."""
-    until = time.monotonic() + within
-    while not claim():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def listens(url: str) -> bool:
@@ -182,7 +176,7 @@ def test_stop_ends_a_run_and_its_upstream_and_twice_is_fine(lab: Lab) -> None:
 
     assert run.wait(3).status == "stopped"
     assert (ANSWER * 50).startswith(run.text)
-    assert soon(lambda: fake_of(lab).journal[0].ended == "client left", 1)
+    assert soon(lambda: fake_of(lab).journal[0].ended == "client left", within=1)
     run.stop()
     lab.check()
 
@@ -199,7 +193,7 @@ def test_a_cancelled_await_stops_the_run(lab: Lab) -> None:
         asyncio.run(cell())
 
     assert run.wait(3).status == "stopped"
-    assert soon(lambda: fake_of(lab).journal.open == 0, 1)
+    assert soon(lambda: fake_of(lab).journal.open == 0, within=1)
 
 
 def test_a_cut_run_is_failed_and_the_check_says_so(lab: Lab) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import conftest
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -24,6 +25,8 @@ from claude_lab.runs import Run
 from claude_lab.scenario import Scenario
 from claude_lab.server import create_app
 from claude_lab.settings import Settings
+
+soon = functools.partial(conftest.soon, within=10.0)
 
 TEXT = "One two three four five six seven eight nine ten; naïve 🌊."
 INSTANT = Scenario(voice=Voice(TEXT, thinking=False), pace="instant")
@@ -92,16 +95,6 @@ def entries(body: str) -> str:
 def text_of(body: str) -> str:
     """Return the text of a body's deltas."""
     return "".join(frame["text"] for frame in frames(body) if frame["type"] == "delta")
-
-
-def soon(claim: Callable[[], bool], within: float = 10.0) -> bool:
-    """Whether a claim comes true within so many seconds."""
-    until = time.monotonic() + within
-    while not claim():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def path_of(response: httpx.Response) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+import conftest
 import pytest
 from workers import ANSWER, Answer, Cluster, Worker, cluster
+
+soon = functools.partial(conftest.soon, within=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +24,6 @@ def shared() -> Iterator[Cluster]:
 def workers(shared: Cluster) -> list[Worker]:
     """Three workers, started together; the tests use them up in turn."""
     return [shared.worker(RECOVERY=strategy) for strategy in ("fail", "restart", "continue")]
-
-
-def soon(claim: Callable[[], bool], within: float = 10.0) -> bool:
-    """Whether a claim comes true within so many seconds."""
-    until = time.monotonic() + within
-    while not claim():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def check_whole(answer: Answer) -> None:

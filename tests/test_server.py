@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import conftest
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -25,6 +27,8 @@ from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
 from claude_lab.server import create_app
 from claude_lab.settings import Settings
+
+soon = functools.partial(conftest.soon, within=1.0)
 
 CANARY = "sk-ant-canary-4711"
 PREFIX = "/unguessable"
@@ -92,16 +96,6 @@ def frames(body: str) -> list[dict[str, Any]]:
 def text_of(body: str) -> str:
     """Return the text of a body's deltas."""
     return "".join(frame["text"] for frame in frames(body) if frame["type"] == "delta")
-
-
-def soon(claim: Callable[[], bool], within: float = 1.0) -> bool:
-    """Whether a claim comes true within so many seconds."""
-    until = time.monotonic() + within
-    while not claim():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def test_an_answer_is_start_deltas_and_done(shared: Bench) -> None:

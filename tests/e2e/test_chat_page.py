@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import conftest
 import pytest
 from cutter import Cutter
 from pydantic import SecretStr
@@ -23,6 +24,8 @@ from claude_lab.scenario import Scenario
 from claude_lab.server import create_app
 from claude_lab.settings import Settings
 from e2e.conftest import missing
+
+soon = functools.partial(conftest.soon, within=3.0)
 
 ANSWER = "Air scatters blue light more than red 🌊 <script>document.title = 'hacked'</script> <b>naïve</b>. " * 3
 CALM = Voice(ANSWER, thinking=False)
@@ -358,11 +361,3 @@ def test_a_token_is_asked_for_where_one_is_needed(bench: Make, axe: str) -> None
 
     assert made.text() == ANSWER
     assert "right" not in made.page.content()
-
-
-def soon(claim: Callable[[], bool], within: float = 3.0) -> bool:
-    """Whether a claim comes true within so many seconds."""
-    until = time.monotonic() + within
-    while not claim() and time.monotonic() < until:
-        time.sleep(0.01)
-    return claim()
