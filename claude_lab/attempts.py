@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from claude_lab import clock
 from claude_lab.failure import Failure
@@ -37,13 +37,20 @@ def log_attempt(attempt: Attempt) -> None:
         log.info("attempt %d failed (%s), next in %.3f s", number, kind, attempt.wait)
 
 
+def retry_frame(attempt: Attempt) -> dict[str, Any] | None:
+    """Return what the `retry` frame says of an attempt that another one follows, or None."""
+    if attempt.failure is None or attempt.wait is None:
+        return None
+    return {"error": attempt.failure.kind, "attempt": attempt.number, "wait": round(attempt.wait, 6)}
+
+
 def mark_attempts(trace: Trace) -> Watch:
     """Return a watch that writes each attempt into a trace, and each wait as the `retry` frame has it."""
 
     def watch(attempt: Attempt) -> None:
         trace.add("attempt", attempt.number, at=attempt.at - trace.started)
-        if attempt.failure is not None and attempt.wait is not None:
-            trace.add("retry", {"error": attempt.failure.kind, "attempt": attempt.number, "wait": attempt.wait})
+        if (told := retry_frame(attempt)) is not None:
+            trace.add("retry", told)
 
     return watch
 

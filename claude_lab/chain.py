@@ -25,7 +25,6 @@ HUGE = {"count": 80, "size": 8000}
 SLOW = {"count": 16, "every": 0.1}
 HALF_PACE = {"count": 40, "every": 0.05, "size": 2000}
 NO_MARK = "without `X-Accel-Buffering: no`"
-TELLING = ("steps", "wire steps", "clumps")
 UNNAMED = (Cause.UNKNOWN, Cause.UNREACHABLE)
 BARE = BASE.but(accel="")
 VARIANTS = {

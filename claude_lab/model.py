@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -198,8 +198,3 @@ def batch(
         for column, seed in enumerate(seeds):
             ready.metrics(policy, seed, patience, result[row, column])
     return result
-
-
-def with_seed(scenario: Scenario, seed: int) -> Scenario:
-    """Return the scenario on another day."""
-    return replace(scenario, seed=seed)

@@ -26,7 +26,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from claude_lab import jupyter, page
-from claude_lab.attempts import Attempts, Tally, all_of, log_attempt
+from claude_lab.attempts import Attempts, Tally, all_of, log_attempt, retry_frame
 from claude_lab.clock import now
 from claude_lab.contract import Frame, Translator, error_frame
 from claude_lab.conversation import ChatRequest
@@ -111,9 +111,8 @@ class Relay:
             self.client = upstream.make_client(self.settings)
 
         def announce(attempt: Attempt) -> None:
-            if attempt.failure is not None and attempt.wait is not None:
-                wait = round(attempt.wait, 6)
-                run.append("retry", {"error": attempt.failure.kind, "attempt": attempt.number, "wait": wait})
+            if (told := retry_frame(attempt)) is not None:
+                run.append("retry", told)
 
         attempts = Attempts(self.policy, self.share, all_of(log_attempt, announce, self.tally.watch))
         ask = upstream.asker(self.client, attempts, ledger=self.ledger, idle_timeout=self.settings.idle_timeout)
