@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -116,14 +119,17 @@ def event_source(article_method: str = "post", asker: str = "listen", kind: str 
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", sort.encode())]})
         await send({"type": "http.response.body", "body": body})
 
-    with background.serve(app) as served, tempfile.TemporaryDirectory() as profile:
+    with background.serve(app) as served, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}")
-        browser = subprocess.Popen([chromium, *flags, served.url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        browser = subprocess.Popen([chromium, *flags, served.url], start_new_session=True, **quiet)
         try:
             asyncio.run(bench.until(lambda: bool(seen)))
         finally:
             browser.terminate()
             browser.wait(10)
+            with contextlib.suppress(ProcessLookupError):  # its helpers may outlive it, and write to the profile
+                os.killpg(browser.pid, signal.SIGKILL)
     change = (('@app.post("/chat/stream")', f'@app.{article_method}("/chat/stream")'),)
     with bench.article("async", changes=change) as article:
         status = httpx.get(f"{article.url}/chat/stream", trust_env=False).status_code
