@@ -14,7 +14,6 @@ import gc
 import logging
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -23,6 +22,8 @@ from typing import Any, Self, TypeVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from claude_lab.sockets import listen
 
 T = TypeVar("T")
 TICK = 0.05
@@ -97,19 +98,19 @@ def wait_for(future: concurrent.futures.Future[T], timeout: float | None = None)
                 raise TimeoutError(f"Not done after {timeout} seconds.") from None
 
 
-class PortalLog(logging.Handler):
-    """Keeps what uvicorn logs on the portal's thread: a notebook shows it at `check()`, not in the middle of a cell."""
+def portal_log(record: logging.LogRecord) -> bool:
+    """Keep what uvicorn logs on the portal's thread: a notebook shows it at `check()`, not in the middle of a cell.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Note an app's failure; a cancelled stream is none. What other threads log goes where it went before."""
-        error = record.exc_info[1] if record.exc_info else None
-        if "graceful shutdown exceeded" in str(record.msg) or isinstance(error, asyncio.CancelledError):
-            return  # a stop cuts what still streams: that is how it is meant
-        if _portal is None or record.thread != _portal.thread.ident:
-            if logging.lastResort is not None and not logging.getLogger().handlers:
-                logging.lastResort.handle(record)
-        elif error is not None:
-            _portal.failures.append(error)
+    An app's failure is noted; a cancelled stream is none. What other threads log goes where it went before.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if "graceful shutdown exceeded" in str(record.msg) or isinstance(error, asyncio.CancelledError):
+        return False  # a stop cuts what still streams: that is how it is meant
+    if _portal is None or record.thread != _portal.thread.ident:
+        return True
+    if error is not None:
+        _portal.failures.append(error)
+    return False
 
 
 _lock = threading.Lock()
@@ -123,13 +124,6 @@ def portal() -> Portal:
         if _portal is None or not _portal.alive:
             _portal = Portal()
         return _portal
-
-
-def watch_log() -> None:
-    """Let PortalLog hear what uvicorn logs; twice is fine."""
-    logger = logging.getLogger("uvicorn.error")
-    if not any(isinstance(handler, PortalLog) for handler in logger.handlers):
-        logger.addHandler(PortalLog())
 
 
 class TransportProtocol(H11Protocol):
@@ -208,29 +202,6 @@ class Served:
         self.stop()
 
 
-def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
-    """Return a bound listening socket; `port=0` takes a free one.
-
-    Raises OSError, in the thread that asks, with a sentence that names the port when it is taken.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's delay off only where it sees the protocol by name; with it a second write waits 40 ms.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    if sys.platform != "win32":  # there the option would let two servers share one port
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(2048)
-    except OSError as error:
-        sock.close()
-        raise OSError(
-            error.errno,
-            f"Cannot listen on {host}:{port} ({error.strerror}); stop what holds it, or pass port=0 for a free port",
-        ) from None
-    sock.setblocking(False)
-    return sock
-
-
 def serve(
     app: Any,
     *,
@@ -245,7 +216,7 @@ def serve(
     protocol class, such as `TransportProtocol`.
     """
     sock = listen(host, port)
-    watch_log()
+    logging.getLogger("uvicorn.error").addFilter(portal_log)  # once: a filter that is there is not added again
     config = uvicorn.Config(
         app,
         http=protocol,

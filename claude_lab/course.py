@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 from claude_lab import background, clock, heads, sse
 from claude_lab.buffering import Timed, note, schedule
-from claude_lab.hop import reset
 from claude_lab.nginx import Nginx, find
 from claude_lab.proxy import Proxy
 from claude_lab.reader import Reader
 from claude_lab.rule import Rule
+from claude_lab.sockets import reset
 from claude_lab.trace import Trace
 
 Ending = Literal["clean", "close", "reset"]

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import socket
-import struct
-import sys
 from collections import deque
 from typing import Any, Protocol
 
@@ -21,8 +18,8 @@ from claude_lab.heads import BadHead, Head
 from claude_lab.inbound import CONTINUE, Requests, asked
 from claude_lab.release import Release
 from claude_lab.route import Cut, Passage, Route, sent_on
+from claude_lab.sockets import reset
 
-LINGER_NOT = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 MAX_HELD_BYTES = 1 << 30  # what nginx puts into a temporary file (proxy_max_temp_file_size) before it stops reading
 
 
@@ -257,11 +254,3 @@ class Exchange(asyncio.Protocol):
             self._transport.resume_reading()
             self._heard = asyncio.get_running_loop().time()
             self._check()
-
-
-def reset(transport: asyncio.WriteTransport) -> None:
-    """Close a connection with RST, so that its reader gets an error, not an end."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
-    transport.abort()

@@ -7,16 +7,13 @@ connection; without it a drop is the best ASGI can do: the app returns before th
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
-import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from claude_lab import clock
 from claude_lab.background import TRANSPORT
 from claude_lab.playback import Playback
+from claude_lab.sockets import reset
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -25,7 +22,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 BACKLOG = 65_536
 """Bytes that may wait in the connection's buffer before writing waits for the reader."""
-NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Connection:
@@ -51,6 +47,8 @@ class Connection:
         if more and self.direct and not self.sized:
             transport = self.transport
             assert transport is not None
+            if transport.is_closing():  # the client has left, and the loop has not come round to say so
+                return
             if missing or transport.get_write_buffer_size() < BACKLOG:
                 if data:
                     end = b"" if missing else b"\r\n"
@@ -72,19 +70,10 @@ class Connection:
             await asyncio.get_running_loop().create_future()
         if self.transport is not None:
             if how == "rst":
-                self.reset()
+                reset(self.transport)
             else:
                 self.transport.close()
             await self.gone()
-
-    def reset(self) -> None:
-        """Make the kernel answer with RST: no lingering, and nothing more to send."""
-        assert self.transport is not None
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
-        self.transport.abort()
 
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -104,8 +93,8 @@ async def steps(
                 await connection.body(b"".join(waiting))
                 waiting = []
             due += wait
-            if (left := due - clock.now()) > 0:
-                await clock.sleep(left)
+            # Behind the plan, too, others get their turn: a client that has left is noticed only then.
+            await clock.sleep(max(0.0, due - clock.now()))
         waiting.append(data)
     if played.head and not begun:
         await opened(connection, status, headers)

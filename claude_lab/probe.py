@@ -32,7 +32,7 @@ from urllib.parse import parse_qsl
 
 from claude_lab import clock
 from claude_lab.background import TRANSPORT
-from claude_lab.hop import reset
+from claude_lab.sockets import reset
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

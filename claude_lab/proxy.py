@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from claude_lab import background
+from claude_lab import background, sockets
 from claude_lab.hop import Downstream
 from claude_lab.route import Cut, Passage, Route
 from claude_lab.rule import Rule
@@ -59,7 +59,7 @@ class Proxy:
     def start(self) -> Self:
         """Listen; twice is fine."""
         if self._server is None:
-            sock = background.listen(self._host, self._port)
+            sock = sockets.listen(self._host, self._port)
             self._address = sock.getsockname()[:2]
             self._portal = background.portal()
             self._server = self._portal.run(self._listen(sock), timeout=10)

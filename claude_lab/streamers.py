@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from claude_lab import background
+from claude_lab import sockets
 
 waiting = anthropic.Anthropic(max_retries=0)
 awaiting = anthropic.AsyncAnthropic(max_retries=0)
@@ -125,7 +125,7 @@ def main(counts: list[int]) -> None:
     asyncio.run(warm())
     ready, ports, workers = context.Semaphore(0), [], []
     for count in counts:
-        sock = background.listen()
+        sock = sockets.listen()
         ports.append(sock.getsockname()[1])
         for _ in range(count):
             workers.append(context.Process(target=work, args=(sock, ready), daemon=True))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from claude_lab.background import portal
-from claude_lab.hop import reset
+from claude_lab.sockets import reset
 
 
 class Cutter:

@@ -14,7 +14,7 @@ from conftest import need
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_lab import background
+from claude_lab import background, sockets
 from claude_lab.relay import Relay, cut
 
 SCRIPT = Path(__file__).parents[1] / "claude_lab" / "static" / "browser.js"
@@ -105,7 +105,7 @@ def test_a_target_that_is_down_is_a_bad_gateway(free_port: int) -> None:
 @pytest.fixture
 def free_port() -> int:
     """A port on which nobody listens."""
-    with background.listen() as sock:
+    with sockets.listen() as sock:
         return int(sock.getsockname()[1])
 
 

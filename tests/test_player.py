@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
+import socket
+import struct
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -110,3 +114,24 @@ def test_stopping_the_fake_ends_its_answers() -> None:
     assert time.monotonic() - began < 3
     assert fake.journal.open == 0
     assert fake.journal[0].ended in ("stopped", "client left")
+
+
+def test_a_fake_behind_its_plan_stops_writing_when_the_reader_resets(caplog: pytest.LogCaptureFixture) -> None:
+    """While the loop was blocked the reader reset and many pieces came due: none is written, and nothing is logged."""
+    body = json.dumps({**ASK, "max_tokens": 300, "stream": True}).encode()
+    head = [f"{name}: {value}" for name, value in {**HEADERS, "host": "127.0.0.1", "content-length": len(body)}.items()]
+
+    def blocked(reader: socket.socket) -> None:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reader.close()
+        time.sleep(0.5)
+
+    with FakeClaude(Scenario(pace=Pace(0.0, 0.005))) as fake, caplog.at_level(logging.WARNING):
+        reader = socket.create_connection(("127.0.0.1", int(fake.url.rpartition(":")[2])))
+        reader.sendall("\r\n".join(["POST /v1/messages HTTP/1.1", *head, "", ""]).encode() + body)
+        assert reader.recv(100).startswith(b"HTTP/1.1 200")
+        background.portal().loop.call_soon_threadsafe(blocked, reader)
+        settled(fake)
+
+    assert fake.journal[0].ended == "client left"
+    assert caplog.messages == []
