@@ -72,7 +72,7 @@ class Lab:
         self.runs: list[Run] = []
         self._before = len(portal().failures)
         base = settings or Settings()
-        self.policy = policy or RetryPolicy(**base.retry_fields)
+        self.policy = policy or base.policy
         self.recovery = recovery or base.recovery
         self.orphan_grace = orphan_grace
         self.model = model or base.model

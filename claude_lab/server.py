@@ -201,7 +201,7 @@ def create_app(
     `prefix` is a capability path such as `/kGx...`: whoever does not know it gets 404.
     """
     chosen = settings or Settings()
-    relay = Relay(chosen, policy or RetryPolicy(**chosen.retry_fields), ledger or Ledger())
+    relay = Relay(chosen, policy or chosen.policy, ledger or Ledger())
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -6,11 +6,15 @@ Divergence 1 (from the article): `MAX_RETRIES` counts the attempts after the fir
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from dataclasses import fields
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from claude_lab.retry import RetryPolicy
+from claude_lab.thrift import Budget, Pacer
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 MODEL = "claude-haiku-5-5"
@@ -32,7 +36,10 @@ class Settings(BaseSettings):
     retry_unit: Literal["retries", "attempts"] = "retries"
     base_delays: dict[str, float] = Field(default_factory=dict)
     max_retry_after: float = Field(default=300.0, ge=0)
+    honor_retry_after: bool = True
     retry_deadline: float | None = Field(default=None, gt=0)
+    retry_budget: Budget | None = None
+    retry_pacer: Pacer | None = None
     recovery: Literal["fail", "restart", "continue"] = "fail"
     grace: float = Field(default=1.0, ge=0)
     heartbeat: float = Field(default=15.0, gt=0)
@@ -54,6 +61,15 @@ class Settings(BaseSettings):
         """Accept a comma-separated list, as environments hold it."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("retry_budget", "retry_pacer", mode="before")
+    @classmethod
+    def know_every_word(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse a misspelled field, which pydantic would pass over as it does for variables that are not ours."""
+        words = [word.name for word in fields(Budget if info.field_name == "retry_budget" else Pacer)]
+        if isinstance(value, dict) and (strange := set(value).difference(words)):
+            raise ValueError(f"{sorted(strange)!r} means nothing here; use some of {', '.join(words)}.")
+        return value
+
     @property
     def upstream_is_here(self) -> bool:
         """Whether the upstream is on this machine: a fake, or a gateway that minds its own key."""
@@ -65,14 +81,23 @@ class Settings(BaseSettings):
         return max(0, self.max_retries - 1) if self.retry_unit == "attempts" else self.max_retries
 
     @property
-    def retry_fields(self) -> dict[str, Any]:
-        """The keyword arguments of the `RetryPolicy` that these settings describe."""
-        return {
-            "max_retries": self.retries,
-            "base_delay": self.base_delay,
-            "max_delay": self.max_delay,
-            "jitter": self.jitter,
-            "base_delays": self.base_delays,
-            "max_retry_after": self.max_retry_after,
-            "deadline": self.retry_deadline,
-        }
+    def policy(self) -> RetryPolicy:
+        """The retry policy that these settings describe."""
+        return RetryPolicy(
+            max_retries=self.retries,
+            base_delay=self.base_delay,
+            max_delay=self.max_delay,
+            jitter=self.jitter,
+            base_delays=self.base_delays,
+            honor_retry_after=self.honor_retry_after,
+            max_retry_after=self.max_retry_after,
+            deadline=self.retry_deadline,
+            budget=self.retry_budget,
+            pacer=self.retry_pacer,
+        )
+
+    @model_validator(mode="after")
+    def the_policy_can_be_meant(self) -> Self:
+        """Refuse here what a policy would refuse at the first request."""
+        self.policy  # noqa: B018  # it raises
+        return self

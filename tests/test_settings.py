@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from claude_lab.retry import RetryPolicy
 from claude_lab.settings import LOOPBACK, Settings
+from claude_lab.thrift import Budget, Pacer
 
 NAMES = (
     "MAX_RETRIES",
@@ -54,20 +55,45 @@ def test_the_articles_unit_counts_the_first_attempt_too(
     settings = Settings()
 
     assert settings.retries == retries
-    assert RetryPolicy(**settings.retry_fields).max_retries == retries
+    assert settings.policy.max_retries == retries
 
 
 def test_the_environment_can_say_the_rest_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A base delay for a kind of failure, the longest `retry-after` that is waited for, and a deadline."""
-    assert RetryPolicy(**Settings().retry_fields) == RetryPolicy()
+    """A base delay for a kind of failure, what is done with `retry-after`, a deadline, a budget and a pacer."""
+    assert Settings().policy == RetryPolicy()
     monkeypatch.setenv("BASE_DELAYS", '{"rate_limit": 5}')
     monkeypatch.setenv("MAX_RETRY_AFTER", "60")
     monkeypatch.setenv("RETRY_DEADLINE", "90")
+    monkeypatch.setenv("HONOR_RETRY_AFTER", "no")
+    monkeypatch.setenv("RETRY_BUDGET", '{"ratio": 0.2, "kinds": ["timeout"]}')
+    monkeypatch.setenv("RETRY_PACER", '{"rate": 5}')
 
-    policy = RetryPolicy(**Settings().retry_fields)
+    policy = Settings().policy
 
     assert (policy.base_of("rate_limit"), policy.base_of("timeout")) == (5.0, 1.0)
-    assert (policy.max_retry_after, policy.deadline) == (60.0, 90.0)
+    assert (policy.max_retry_after, policy.deadline, policy.honor_retry_after) == (60.0, 90.0, False)
+    assert policy.budget == Budget(ratio=0.2, kinds=frozenset({"timeout"}))
+    assert policy.pacer == Pacer(rate=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("BASE_DELAYS", '{"rate_limit": -5}', "is not a delay"),
+        ("BASE_DELAYS", '{"rain": 5}', "rain"),
+        ("RETRY_BUDGET", '{"ratoi": 5}', "ratoi"),
+        ("RETRY_BUDGET", '{"ratio": -1}', "give numbers >= 0"),
+        ("RETRY_PACER", '{"rate": 0}', "use rate > 0"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused_with_the_settings(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    """The sentence comes when the settings are read, not at the first request."""
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ValidationError, match=said):
+        Settings()
 
 
 def test_lists_come_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
