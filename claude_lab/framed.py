@@ -50,20 +50,24 @@ class FrameResponse(Response):
         run.join()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Write until the run has ended or the reader has left."""
-        writing = asyncio.current_task()
-        assert writing is not None
+        """Write until the run has ended or the reader has left.
+
+        A task of its own writes: waking it for an event wakes nothing of the app's twenty layers above this one.
+        """
+        writing = asyncio.create_task(self._write(send, straight(scope, send)))
         gone = asyncio.create_task(self._gone(receive, writing))
+        asking = asyncio.current_task()
+        assert asking is not None
         try:
-            await self._write(send, straight(scope, send))
+            await writing
         except asyncio.CancelledError:
-            if not self.left or writing.uncancel():
+            if not self.left or asking.cancelling():
                 raise
         finally:
             gone.cancel()
             self.run.leave()
 
-    async def _gone(self, receive: Any, writing: asyncio.Task[Any]) -> None:
+    async def _gone(self, receive: Any, writing: asyncio.Task[None]) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         self.left = True

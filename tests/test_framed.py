@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from claude_lab.framed import FrameResponse
 from claude_lab.runs import Run, new_name
 from claude_lab.settings import Settings
@@ -68,3 +70,43 @@ def test_a_reader_that_does_not_read_holds_one_piece() -> None:
 
     assert asyncio.run(main()) == FrameResponse.most
     assert (len(sent), run.readers) == (2, 0)
+
+
+async def nothing(message: dict[str, Any]) -> None:
+    """Take what is sent, and keep none of it."""
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_reader_that_leaves_is_no_error_and_a_canceled_request_is_one(leaves: bool) -> None:
+    """Either way nobody writes any more, and the reader is counted out; only a cancellation is passed on."""
+    run = Run(new_name(), 60)
+
+    async def leaving() -> dict[str, Any]:
+        return {"type": "http.disconnect"} if leaves else await silence()
+
+    async def main() -> tuple[bool, int]:
+        asked = asyncio.create_task(FrameResponse(run, Settings())({"type": "http"}, leaving, nothing))
+        await asyncio.sleep(0.01)
+        if not leaves:
+            asked.cancel()
+        await asyncio.wait({asked}, timeout=5)
+        return asked.cancelled(), len(asyncio.all_tasks()) - 1
+
+    assert asyncio.run(main()) == (not leaves, 0)
+    assert run.readers == 0
+
+
+def test_what_goes_wrong_while_writing_is_the_requests_error() -> None:
+    """The layers above see it, as if the request's own task had written."""
+    run = Run(new_name(), 60)
+
+    async def broken(message: dict[str, Any]) -> None:
+        raise RuntimeError("broken pipe")
+
+    async def main() -> None:
+        run.append("delta", {"text": "Hi"})
+        await FrameResponse(run, Settings())({"type": "http"}, silence, broken)
+
+    with pytest.raises(RuntimeError, match="broken pipe"):
+        asyncio.run(main())
+    assert run.readers == 0
