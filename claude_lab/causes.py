@@ -47,7 +47,10 @@ FIXES: dict[Cause, dict[str, str]] = {
         "flushed then.",
         "varnish": "Set `beresp.do_gzip` in vcl_backend_response only where `beresp.http.Content-Type` is not "
         "text/event-stream.",
-        "": "Exclude text/event-stream from the proxy's compression, or send `Cache-Control: no-transform`.",
+        "caddy": "Give `encode` a `match` that leaves text/event-stream out: "
+        "`match { header Content-Type text/html* }` and so on.",
+        "": "Exclude text/event-stream from the proxy's compression (HAProxy: name the others in `compression type`); "
+        "HAProxy and some others, not all, also heed `Cache-Control: no-transform`.",
     },
     Cause.CLUMPS: {
         "": "Make the proxy flush at once: HAProxy `option http-no-delay`; a flush interval of -1 where it has one.",
@@ -57,11 +60,15 @@ FIXES: dict[Cause, dict[str, str]] = {
     Cause.SPLIT_CHUNKS: {"": "Write each event, chunk framing included, with one send; or switch the buffering off."},
     Cause.STORE: {
         "lighttpd": "Set `server.stream-response-body = 2`.",
+        "varnish": "Take `set beresp.do_stream = false;` out of vcl_backend_response, at least for text/event-stream.",
+        "caddy": "Take `buffer_responses` (in newer versions `response_buffers`) out of reverse_proxy.",
         "mitmproxy": "Run it with `--set stream_large_bodies=1`.",
         "": "Switch on response streaming in that proxy, or take it out of the path.",
     },
     Cause.CACHE: {
         "nginx": "Set `proxy_cache off;` in the location, or leave `Cache-Control` out of `proxy_ignore_headers`.",
+        "varnish": "`return (pass);` in vcl_recv for this path, or `set beresp.uncacheable = true;` in "
+        "vcl_backend_response where `beresp.http.Content-Type` is text/event-stream.",
         "": "Let the cache pass POST and text/event-stream by.",
     },
     Cause.ORIGIN: {"": "Look at the app: a blocking call on its event loop, or a provider that sends in bursts."},

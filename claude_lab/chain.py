@@ -25,6 +25,9 @@ HUGE = {"count": 80, "size": 8000}
 SLOW = {"count": 16, "every": 0.1}
 HALF_PACE = {"count": 40, "every": 0.05, "size": 2000}
 NO_MARK = "without `X-Accel-Buffering: no`"
+LARGE_EVENTS = "with large events"
+NO_TRANSFORM = "without `Cache-Control: no-transform`"
+WEIGHTY = {"size": 1200}  # compressors leave short answers alone, by the first piece, some up to a kilobyte
 UNNAMED = (Cause.UNKNOWN, Cause.UNREACHABLE)
 BARE = BASE.but(accel="")
 VARIANTS = {
@@ -33,6 +36,8 @@ VARIANTS = {
     "no header, large events": BARE.but(**LARGE),
     "Accept: */*": BASE.but(accept="*/*"),
     "POST": BASE.but(method="POST"),
+    "large events": BASE.but(**WEIGHTY),
+    "no Cache-Control: no-transform": BASE.but(**WEIGHTY, cache="no-cache"),
 }
 # Conditions under which a chain may hold although it streams what our server sends.
 CONDITIONS = {
@@ -40,7 +45,10 @@ CONDITIONS = {
     NO_MARK: BARE,
     "with `Accept: */*`": BASE.but(accept="*/*"),
     "with POST": BASE.but(method="POST"),
+    LARGE_EVENTS: BASE.but(**WEIGHTY),
+    NO_TRANSFORM: BASE.but(**WEIGHTY, cache="no-cache"),
 }
+WITHIN = {NO_TRANSFORM: LARGE_EVENTS}  # where the second holds, the first says nothing new
 
 
 @dataclass(slots=True)
@@ -104,11 +112,9 @@ async def findings_of(chain: Chain) -> list[Finding]:
         return [Finding(Cause.CACHE, chain.url, "always", str(Pattern("replay")), server=chain.server)]
     if not await chain.streams(BASE):
         return [await explained(chain, BASE, "always")]
-    return [
-        await explained(chain, question, when)
-        for when, question in CONDITIONS.items()
-        if not await chain.streams(question)
-    ]
+    streaming = await asyncio.gather(*(chain.streams(question) for question in CONDITIONS.values()))
+    held = [when for when, streams in zip(CONDITIONS, streaming, strict=True) if not streams]
+    return [await explained(chain, CONDITIONS[when], when) for when in held if WITHIN.get(when) not in held]
 
 
 async def judge(chain: Chain, findings: list[Finding]) -> Verdict:
@@ -152,6 +158,7 @@ def applies(chain: Chain, question: Question, change: dict[str, Any]) -> bool:
 # What is changed, what it proves when the stream is cured by it, and how to say it. The order goes from the narrow to
 # the broad: a header that cures everything proves the least.
 CHANGES: tuple[tuple[dict[str, Any], Cause, str], ...] = (
+    ({"cache": Plan().cache}, Cause.COMPRESSION, "sending `Cache-Control: no-transform`"),
     ({"encoding": "identity"}, Cause.COMPRESSION, "asking for `Accept-Encoding: identity`"),
     ({"accept": "text/event-stream"}, Cause.ACCEPT, "asking with `Accept: text/event-stream`"),
     ({"method": "POST"}, Cause.METHOD, "asking with POST"),
@@ -164,23 +171,24 @@ async def stepped(chain: Chain, question: Question, when: str) -> Finding:
     questions = [question.but(**change) for change in (LARGE, HUGE, HALF_PACE)]
     await chain.all(*questions)
     shapes = [chain.shapes[other] for other in questions]
-    telling = next(
-        (shape for shape in shapes if shape.kind in ("steps", "wire steps", "clumps")), chain.shapes[question]
-    )
     cured = "sending `X-Accel-Buffering: no`" if when == NO_MARK else ""
     cause = by_steps(chain, shapes, cured=bool(cured))
+    told = ("steps", "wire steps", "clumps")
+    telling = next((shape for shape in shapes if shape.kind in told), chain.shapes[question])
+    if cause is Cause.CLUMPS:
+        telling = Pattern("clumps", shapes[0].every)
     return Finding(cause, chain.url, when, str(telling), cured, chain.server)
 
 
 def by_steps(chain: Chain, shapes: list[Pattern], *, cured: bool) -> Cause:
     """Return the cause that the shapes of a large, a huge and a slower answer prove, or UNKNOWN."""
     kinds = [shape.kind for shape in shapes]
+    # A buffer fills in twice the time at half the pace; a timer does not, though equal events make its bytes equal too.
+    if shapes[0].every and abs(shapes[0].every - shapes[2].every) < 0.25 * shapes[0].every:
+        return Cause.CLUMPS
     if "wire steps" in kinds and chain.secure:
         return Cause.TLS_RECORD
     if "steps" in kinds or "wire steps" in kinds or cured:  # what the header cures is a response buffer, however large
         return Cause.PIPE if cured else Cause.DEAF_PIPE
-    same_time = abs(shapes[0].number - shapes[2].number) < 0.25 * shapes[0].number
-    if kinds[0] == kinds[2] == "clumps" and same_time:
-        return Cause.CLUMPS
     by_all = {"late": Cause.SPLIT_CHUNKS, "end": Cause.STORE, "nothing": Cause.UNREACHABLE}
     return by_all.get(kinds[0], Cause.UNKNOWN) if len(set(kinds)) == 1 else Cause.UNKNOWN

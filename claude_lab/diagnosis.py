@@ -122,7 +122,8 @@ async def dying(ask: Ask) -> str:
         "silent": "the client hangs: it needs a read timeout",
         "refused": "an error page instead of the events",
     }
-    return f"{count} of 20 events, {words.get(seen.ended, seen.ended)}{appended}"
+    ended, appended = ("refused", "") if seen.status >= 400 else (seen.ended, appended)
+    return f"{count} of 20 events, {words.get(ended, ended)}{appended}"
 
 
 async def told(ask: Ask, state: Callable[[str], Awaitable[dict[str, Any]]]) -> float | None:
@@ -132,11 +133,11 @@ async def told(ask: Ask, state: Callable[[str], Awaitable[dict[str, Any]]]) -> f
     seen = await ask(Question(plan, leave_after=5))
     left = clock.now()
     for _ in range(20):
-        known = (await state(name)).get("left")
-        if known is not None:
+        known = await state(name)
+        if known.get("left") is not None:
             began = seen.arrivals[-1].at if seen.arrivals else 0.0
-            return max(0.0, float(known) - began)
-        if clock.now() - left > 2:
+            return max(0.0, float(known["left"]) - began)
+        if known.get("ended") or clock.now() - left > 2:
             break
         await asyncio.sleep(0.1)
     return None

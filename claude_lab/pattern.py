@@ -21,13 +21,15 @@ HELD = 0.6  # of the gap between events: an event held longer has company, or is
 class Pattern:
     """A kind, and its number: bytes of a step, seconds of a clump or of the longest hold.
 
-    `burst` is the number of reads that were apart; `share` the part of the events that came on time.
+    `bursts` is the number of reads that were apart; `share` the part of the events that came on time; `every` the
+    seconds between bursts where steps or clumps come at equal times, else 0.
     """
 
     kind: Kind
     number: float = 0.0
     bursts: int = 0
     share: float = 0.0
+    every: float = 0.0
 
     @property
     def streams(self) -> bool:
@@ -73,8 +75,9 @@ def pattern(seen: Observation) -> Pattern:
 def held(seen: Observation, gap: float, bursts: list[Read], share: float) -> Pattern:
     """Name the shape of an observation in which something holds."""
     longest = max(seen.holds)
+    every = constant_time([read.seen for read in bursts[:-1]]) or 0.0
     if step := stairs(bursts, len(seen.arrivals)):
-        return Pattern(*step, len(bursts), share)
+        return Pattern(*step, len(bursts), share, every)
     if seen.noise > 0.4 * longest:
         return Pattern("noisy", seen.noise, len(bursts), share)
     last, length = seen.arrivals[-1], seen.arrivals[-1].at - seen.arrivals[0].at
@@ -83,8 +86,8 @@ def held(seen: Observation, gap: float, bursts: list[Read], share: float) -> Pat
         return Pattern("end", longest, len(bursts), share)
     if statistics.median(seen.holds) < 1.5 * gap and len(bursts) >= 0.8 * len(seen.arrivals):
         return Pattern("late", gap, len(bursts), share)
-    if every := constant_time([read.seen for read in bursts[:-1]]):
-        return Pattern("clumps", every, len(bursts), share)
+    if every:
+        return Pattern("clumps", every, len(bursts), share, every)
     return Pattern("unclear", longest, len(bursts), share)
 
 

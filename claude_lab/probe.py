@@ -7,6 +7,7 @@ Mount it behind the chain to examine; `claude_lab.diagnosis` asks it questions t
 | `count`, `every`, `size` | how many events, seconds between them, bytes of each | 40, 0.025, 120 |
 | `group` | events written together, as a bursty provider does | 1 |
 | `accel` | the value of `X-Accel-Buffering`; empty for none | `no` |
+| `cache` | the value of `Cache-Control` | `no-cache, no-transform`, as our server sends |
 | `type` | the media type | `text/event-stream` |
 | `gap` | seconds of silence in the middle | 0 |
 | `fill` | what fills the events up: `x`, which any compressor makes small, or `random`, which none does | x |
@@ -28,7 +29,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, urlencode
 
 from claude_lab import clock
 from claude_lab.background import TRANSPORT
@@ -54,6 +55,7 @@ class Plan:
     size: int = 120
     group: int = 1
     accel: str = "no"
+    cache: str = "no-cache, no-transform"
     type: str = "text/event-stream"
     gap: float = 0.0
     die: int | None = None
@@ -69,8 +71,8 @@ class Plan:
             raise ValueError(f"The probe cannot die by {self.how!r}; use one of {', '.join(HOW)}.")
         if self.fill not in FILLS:
             raise ValueError(f"The probe cannot fill events with {self.fill!r}; use one of {', '.join(FILLS)}.")
-        if not all(" " <= character <= "~" for character in self.accel + self.type):
-            raise ValueError("The probe's accel and type must be one line of plain ASCII each.")
+        if not all(" " <= character <= "~" for character in self.accel + self.cache + self.type):
+            raise ValueError("The probe's accel, cache and type must be one line of plain ASCII each.")
 
     @classmethod
     def parse(cls, query: str) -> Plan:
@@ -87,7 +89,7 @@ class Plan:
         """Write the query string: what differs from the defaults, and `accel` always."""
         plain = Plan()
         changed = {name: value for name, value in asdict(self).items() if value != getattr(plain, name)}
-        return "&".join(f"{name}={value}" for name, value in {"accel": self.accel, **changed}.items())
+        return urlencode({"accel": self.accel, **changed}, quote_via=quote, safe="/")
 
 
 READ: dict[str, Callable[[str], Any]] = {
@@ -96,6 +98,7 @@ READ: dict[str, Callable[[str], Any]] = {
     "size": int,
     "group": int,
     "accel": str,
+    "cache": str,
     "type": str,
     "gap": float,
     "die": int,
@@ -159,7 +162,7 @@ class Probe:
                     await task
 
     async def _play(self, plan: Plan, fresh: str, seen: Seen, scope: Scope, send: Send) -> None:
-        fields = [("content-type", plan.type), ("cache-control", "no-cache"), (MARK, fresh if word(fresh) else "1")]
+        fields = [("content-type", plan.type), ("cache-control", plan.cache), (MARK, fresh if word(fresh) else "1")]
         fields += [("x-accel-buffering", plan.accel)] if plan.accel else []
         headers = [(name.encode(), value.encode("latin-1")) for name, value in fields]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

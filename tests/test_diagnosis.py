@@ -17,8 +17,8 @@ from simulated import chain, events_of
 
 from claude_lab import background
 from claude_lab.causes import FIXES, Cause
-from claude_lab.chain import NO_MARK, Chain, findings_of, judge
-from claude_lab.diagnosis import doctor, examine, foreign
+from claude_lab.chain import LARGE_EVENTS, NO_MARK, NO_TRANSFORM, Chain, findings_of, judge
+from claude_lab.diagnosis import doctor, dying, examine, foreign, told
 from claude_lab.nginx import Nginx
 from claude_lab.observation import Observation, Question, Watch
 from claude_lab.probe import MARK, Plan, Probe
@@ -128,6 +128,68 @@ def test_a_compressor_that_nothing_switches_off_is_told_from_a_store(store: bool
     _, verdict, found = examined(packing(store=store))
 
     assert (verdict, found) == ("held", [(ALWAYS, cause)])
+
+
+@pytest.mark.parametrize(
+    ("least", "heeds", "when"), [(1000, False, LARGE_EVENTS), (0, True, NO_TRANSFORM), (1000, True, NO_TRANSFORM)]
+)
+def test_a_compressor_that_chooses_is_found_by_what_it_chooses(least: int, heeds: bool, when: str) -> None:
+    """Some leave short answers alone, some what says no-transform: there is one finding, with that condition."""
+
+    def ask(question: Question) -> Awaitable[Observation]:
+        plan = question.plan or Plan()
+        packs = question.encoding == "gzip" and plan.size >= least and not (heeds and "no-transform" in plan.cache)
+        return packing(store=False)(question) if packs else chain()(question)
+
+    _, verdict, found = examined(ask)
+
+    assert (verdict, found) == ("streams", [(when, Cause.COMPRESSION)])
+
+
+async def ticking(question: Question) -> Observation:
+    """A hop that lets go every 0.2 s of all but three bytes, which its compressor keeps."""
+    plan, watch = question.plan or Plan(), Watch(question)
+    events = events_of(plan, lambda number: 0.0)
+    body = b"".join(data for _, data in events)
+    watch.feed(b"HTTP/1.1 200 OK\r\n%s: 1\r\nconnection: close\r\n\r\n" % MARK.encode(), seen=0.0)
+    sent = 0
+    for tick in range(1, int(events[-1][0] / 0.2) + 1):
+        ready = sum(len(data) for at, data in events if at < 0.2 * tick) - 3
+        watch.feed(body[sent:ready], seen=0.2 * tick)
+        sent = ready
+    watch.feed(body[sent:], seen=events[-1][0])
+    watch.close()
+    return watch.observation
+
+
+def test_a_timer_is_not_taken_for_a_buffer_because_equal_events_fill_equal_bytes() -> None:
+    """Steps of equal bytes that end within events, but come in the same time at half the pace, are a timer's."""
+    _, verdict, found = examined(ticking)
+
+    assert (verdict, found) == ("held", [(ALWAYS, Cause.CLUMPS)])
+
+
+def test_an_upstream_that_dies_may_become_an_error_page() -> None:
+    """A proxy that stored the beginning answers 503 in its place; that is no clean end."""
+
+    async def ask(question: Question) -> Observation:
+        watch = Watch(question)
+        watch.feed(b"HTTP/1.1 503 Backend fetch failed\r\ncontent-length: 5\r\n\r\nSorry", seen=0.1)
+        return watch.observation
+
+    assert asyncio.run(dying(ask)) == "0 of 20 events, an error page instead of the events"
+
+
+def test_nobody_waits_for_a_leaving_that_the_origin_cannot_see() -> None:
+    """Once the origin has written everything, one look at its state is enough."""
+    looks: list[str] = []
+
+    async def state(name: str) -> dict[str, object]:
+        looks.append(name)
+        return {"written": 400, "ended": True, "left": None}
+
+    assert asyncio.run(told(chain(), state)) is None
+    assert len(looks) == 1
 
 
 async def replaying(question: Question) -> Observation:

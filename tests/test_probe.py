@@ -34,7 +34,7 @@ def test_events_have_their_size_and_their_times(url: str) -> None:
 
 def test_a_plan_survives_its_query() -> None:
     """What is written into the URL is what the endpoint reads."""
-    plan = Plan(count=7, every=0.5, accel="", gap=2.0, die=3, how="reset", id="a-b")
+    plan = Plan(count=7, every=0.5, accel="", cache="a&b=c, d", gap=2.0, die=3, how="reset", id="a-b")
 
     assert Plan.parse(plan.query()) == plan
 
