@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 SECRET = frozenset({"authorization", "x-api-key", "proxy-authorization", "cookie"})
 REDACTED = "[redacted]"
@@ -75,6 +76,16 @@ class Journal:
     def open(self) -> int:
         """How many answers are still under way."""
         return sum(1 for entry in list(self.entries) if entry.ended == "open")
+
+    def settle(self, within: float = 2.0) -> Self:
+        """Wait until no answer is under way, at most so many seconds; raises TimeoutError, naming those that are."""
+        until = time.monotonic() + within
+        while self.open:
+            if time.monotonic() > until:
+                still = "; ".join(str(entry) for entry in self if entry.ended == "open")
+                raise TimeoutError(f"After {within:g} s still under way: {still}. Stop their readers first.")
+            time.sleep(0.005)
+        return self
 
     def clear(self) -> None:
         """Forget everything."""

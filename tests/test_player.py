@@ -41,15 +41,6 @@ def fake() -> Iterator[FakeClaude]:
     assert background.portal().failures[before:] == []
 
 
-def settled(fake: FakeClaude) -> None:
-    """Wait, briefly, until no answer is under way."""
-    for _ in range(200):
-        if not fake.journal.open:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"still open: {[str(entry) for entry in fake.journal if entry.ended == 'open']}")
-
-
 def breaks() -> list[Break]:
     """Every kind of break at every place, quick ones."""
     kinds = {name: kind for name, kind in faults.kinds(Break).items() if name != "Insert"}
@@ -64,7 +55,7 @@ def test_every_break_ends_in_an_answer_or_an_error(fake: FakeClaude, stream: boo
             fake.put(Scenario(faults=[fault], pace="instant"))
             with contextlib.suppress(httpx.TransportError):
                 assert api.post("/v1/messages", json={**ASK, "stream": stream}).status_code == 200, fault
-            settled(fake)
+            fake.journal.settle()
             assert fake.journal[-1].fault == str(fault)
 
 
@@ -81,7 +72,7 @@ def test_raw_steps_end_as_they_say(fake: FakeClaude, end: str) -> None:
     else:
         with pytest.raises(raised):
             httpx.post(f"{fake.url}/v1/messages", json=ASK, headers=HEADERS, timeout=SHORT)
-    settled(fake)
+    fake.journal.settle()
 
 
 PROMPTS = ["streaming", "retry", "nginx", "sky", "hello", "token", "cache", "resume", "else", REFUSAL]
@@ -103,11 +94,23 @@ def test_the_strict_sdk_reads_every_answer(fake: FakeClaude) -> None:
             assert streamed.stop_reason == whole.stop_reason
 
 
+def test_a_journal_that_does_not_settle_names_what_is_under_way() -> None:
+    """An answer that is being read is open: waiting for it ends in a sentence that names it."""
+    with FakeClaude(Scenario(pace=Pace(0.0, 5.0))) as fake:
+        with httpx.stream("POST", f"{fake.url}/v1/messages", json={**ASK, "stream": True}, headers=HEADERS) as answer:
+            pieces = answer.iter_raw()  # kept: a forgotten iterator closes the connection
+            next(pieces)
+            with pytest.raises(TimeoutError, match="POST /v1/messages"):
+                fake.journal.settle(within=0.05)
+        assert fake.journal.settle()[0].ended == "client left"
+
+
 def test_stopping_the_fake_ends_its_answers() -> None:
     """An answer under way when the fake stops is cut, the journal says so, and the stop is quick."""
     with FakeClaude(Scenario(pace=Pace(0.0, 5.0))) as fake:
         with httpx.stream("POST", f"{fake.url}/v1/messages", json={**ASK, "stream": True}, headers=HEADERS) as answer:
-            next(answer.iter_raw())
+            pieces = answer.iter_raw()  # kept: a forgotten iterator closes the connection
+            next(pieces)
             began = time.monotonic()
             fake.stop()
 
@@ -131,7 +134,7 @@ def test_a_fake_behind_its_plan_stops_writing_when_the_reader_resets(caplog: pyt
         reader.sendall("\r\n".join(["POST /v1/messages HTTP/1.1", *head, "", ""]).encode() + body)
         assert reader.recv(100).startswith(b"HTTP/1.1 200")
         background.portal().loop.call_soon_threadsafe(blocked, reader)
-        settled(fake)
+        fake.journal.settle()
 
     assert fake.journal[0].ended == "client left"
     assert caplog.messages == []
