@@ -255,6 +255,10 @@ class Full:
         """A megabyte waits."""
         return 1 << 20
 
+    def is_closing(self) -> bool:
+        """The reader is slow, not gone."""
+        return False
+
     def write(self, data: bytes) -> None:
         """Nothing may be added."""
         raise AssertionError("written past a full buffer")
