@@ -43,8 +43,8 @@ CUT = "with Lab(Scenario(faults=[faults.Truncate(after=5)], pace='fast')) as qui
 UNSTOPPED = ("streaming-29", "run.stop()", "pass")
 OWN = (
     "streaming-29",
-    'run = lab.stream("How does streaming work?"',
-    'lab = Lab()\nlab.stream("Why is the sky blue?", max_tokens=5)\nrun = lab.stream("How does streaming work?"',
+    'run = lab.stream("Why is the sky blue?"',
+    'lab = Lab()\nlab.stream("Why is the sky blue?", max_tokens=5)\nrun = lab.stream("Why is the sky blue?"',
 )
 """A lab of its own: the lesson reads the journal of the other one meanwhile."""
 LATER_BY_A_MILLISECOND = "answer.policy.but(base_delay=answer.policy.base_delay + 0.001)))"
@@ -111,7 +111,7 @@ STREAMING = [
     cause("streaming-27b", 'table["sync", 4]', "the sync client", ("table = measure()", UNBLOCKED)),
     cause("streaming-27b", 'table["async", 1]', "the sync client", ("table = measure()", UNBLOCKED)),
     cause("streaming-31", "run.status", "the stop", OWN, UNSTOPPED),
-    cause("streaming-31", "len(run.text)", "the patience", OWN, ("streaming-29", "len(run.text) < 80", "False")),
+    cause("streaming-31", "first.text", "the patience", OWN, ("streaming-29", "len(run.text) < 80", "False")),
     cause("streaming-31", "stopped.ended", "the stop", OWN, UNSTOPPED),
     cause("streaming-31", "stopped.sent_bytes", "the stop", OWN, UNSTOPPED),
     cause("streaming-31d", 'ends["faithful"]', "the timeout", ("within(0.3, reader)", "within(30, reader)")),
@@ -173,8 +173,13 @@ STREAMING = [
         ),
     ),
     cause("streaming-35", "nested ==", "an upstream that answers whole", ("nested = ", f"{CUT}nested = ")),
+    cause(
+        "streaming-37",
+        "short_nap",
+        "the nested loop",
+        ("asyncio.run(asyncio.sleep(seconds))", "await asyncio.sleep(seconds)"),
+    ),
     cause("streaming-37", "after.status", "an upstream that answers whole", ("after = ", f"{CUT}after = ")),
-    cause("streaming-37", "after.text", "an upstream that answers whole", ("after = ", f"{CUT}after = ")),
     cause(
         "streaming-41",
         'written["cache_read',
@@ -255,9 +260,15 @@ RETRY = [
     cause("cell-24b", 'cost["+ budget"]', "the budget", ("dated.but(budget=Budget(ratio=0.1))", "dated")),
     cause(
         "cell-26",
-        'ends["floor"].served',
-        "the jitter on top of the floor",
-        ("RetryPolicy(max_retries=8, base_delay=10.0)", "RetryPolicy.sdk(max_retries=8)"),
+        'ends["spread"].served',
+        "the jitter",
+        ("both.but(honor_retry_after=False)", 'both.but(honor_retry_after=False, jitter="none")'),
+    ),
+    cause(
+        "cell-26",
+        'ends["told and spread"].requests',
+        "the header",
+        ('"told and spread": both,', '"told and spread": both.but(honor_retry_after=False),'),
     ),
     cause(
         "cell-26",
@@ -406,7 +417,14 @@ SOLUTIONS = [
             "        return SimpleNamespace(text=raw.decode('utf-8', 'replace'), error={'error': 'cut'})",
         ),
     ),
-    cause("solution-15", "all(repaired", "the rest that is kept", ("(rest + chunk)", "chunk")),
+    cause(
+        "solution-15",
+        "run.text",
+        "the same question",
+        ("**ask, stop", "**ask | {'messages': [{'role': 'user', 'content': 'Hello!'}]}, stop"),
+    ),
+    cause("solution-15", "sentence.stop_reason", "the stop sequence", ('stop_sequences=["."]', "stop_sequences=[]")),
+    cause("solution-15", "by_itself.sent_bytes", "the stop sequence", ('stop_sequences=["."]', "stop_sequences=[]")),
     cause("solution-21", "waits[6]", "the doubling", ("retries).waits", "retries, max_delay=1.0).waits")),
     cause("solution-21", "days[6]", "the outage", ("outage=120", "outage=1")),
     cause("solution-23", 'rows["0.1"]', "the burst", ("Budget(ratio=0.1, burst=500)", "Budget(ratio=0.1)")),
@@ -420,7 +438,7 @@ SOLUTIONS = [
         ),
     ),
     cause("solution-25", "found[1, 4]", "the pacer", (", pacer=Pacer(rate=50 / 60, burst=10)", "")),
-    cause("solution-25", "found[1, 2]", "the pacer's rate", ("rate=50 / 60", "rate=20 / 60")),
+    cause("solution-25", "found[1, 2]", "the burst", ("rate=50 / 60, burst=10", "rate=0.95 * 50 / 60")),
     cause("solution-31", "steps[0]", "the larger buffers", ("buffers=(8, 16384)", "buffers=(8, 4096)")),
     cause("solution-33", "report.verdict", "the header that is passed on", ('{"x-accel-buffering"}', "")),
     cause("solution-35", "waited ==", "the falling order", ("(16384, 4096, 1369, 256)", "(256, 1369, 4096, 16384)")),
