@@ -134,7 +134,9 @@ async def explained(chain: Chain, question: Question, when: str) -> Finding:
     large = question.but(**LARGE)
     asked = [changed for changed, _, _ in changes]
     sizes = [question.but(**what) for what in (LARGE, HUGE, HALF_PACE)]
-    await chain.all(*asked, *(changed.but(**SLOW) for changed in asked), *sizes, large.but(encoding="identity"))
+    dense = question.but(**HUGE, fill="random")
+    sizes += [large.but(encoding="identity"), *([dense] if chain.compressed(question) else [])]
+    await chain.all(*asked, *(changed.but(**SLOW) for changed in asked), *sizes)
     for changed, cause, cure in changes:
         if await chain.streams(changed):
             return Finding(cause, chain.url, when, str(chain.shapes[question]), cure, chain.server)
@@ -143,9 +145,9 @@ async def explained(chain: Chain, question: Question, when: str) -> Finding:
         evidence = f"{squeezed}; not compressed: {plain}"
         return Finding(Cause.COMPRESSION, chain.url, when, evidence, "", chain.server)
     if squeezed.kind == "end" and chain.compressed(large):
-        dense = await chain.shape(question.but(**HUGE, fill="random"))
-        if dense.kind not in ("end", "nothing"):  # a store would keep that too; a compressor runs over
-            evidence = f"{squeezed}; of random text: {dense}"
+        loose = await chain.shape(dense)
+        if loose.kind not in ("end", "nothing"):  # a store would keep that too; a compressor runs over
+            evidence = f"{squeezed}; of random text: {loose}"
             return Finding(Cause.COMPRESSION, chain.url, when, evidence, "", chain.server)
     return await stepped(chain, question, when)
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from conftest import need
 
 from claude_lab import background
 from claude_lab.causes import Cause
+from claude_lab.chain import LARGE_EVENTS, NO_TRANSFORM
 from claude_lab.diagnosis import examine
 from claude_lab.probe import Probe
 from claude_lab.program import free_port, listens
@@ -72,50 +74,50 @@ def apache2(folder: Path, port: int, origin: int, extra: str) -> list[str]:
     return ["-f", str(folder / "apache.conf"), "-DFOREGROUND"]
 
 
-ALWAYS, LARGE, FREE = "always", "with large events", "without `Cache-Control: no-transform`"
+ALWAYS = "always"
 PACKING = "option http-no-delay\n compression algo gzip\n"
-BUT_STREAMS = 'if (beresp.http.Content-Type != "text/event-stream")'
-KEEPING = 'sub vcl_hash { hash_data(regsub(req.url, "[?].*", "")); return(lookup); }\n'
-# Who, what makes it hold, when and why it does; what the fix must name, and the configuration with the fix.
-CASES: list[tuple[Command, str, str, Cause, str, str]] = [
-    (haproxy, "", ALWAYS, Cause.CLUMPS, "option http-no-delay", "option http-no-delay"),
-    (haproxy, PACKING, FREE, Cause.COMPRESSION, "compression type", PACKING + " compression type text/html"),
-    (
-        caddy,
-        "encode gzip",
-        LARGE,
-        Cause.COMPRESSION,
-        "match",
-        "encode {\ngzip\nmatch header Content-Type text/html*\n}",
+MATCHING = "encode {\ngzip\nmatch header Content-Type text/html*\n}"
+STREAMING = "server.stream-response-body = 2"
+FETCHED = "sub vcl_backend_response { %s }"
+ZIP, BUT_EVENTS = "set beresp.do_gzip = true;", 'if (beresp.http.Content-Type != "text/event-stream")'
+# A cache that looks at the path alone.
+KEEPING = """
+sub vcl_hash { hash_data(regsub(req.url, "[?].*", "")); return(lookup); }
+sub vcl_backend_response { set beresp.%s; return(deliver); }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A proxy that holds: how it is configured, when and why it does, what the fix must name, and the mended one.
+
+    `cut` is whether its client sees that the upstream broke off.
+    """
+
+    command: Command
+    holding: str
+    when: str
+    cause: Cause
+    fix: str
+    mended: str
+    cut: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.command.__name__}, {self.cause.name}"
+
+
+CASES = [
+    Case(haproxy, "", ALWAYS, Cause.CLUMPS, "option http-no-delay", "option http-no-delay"),
+    Case(
+        haproxy, PACKING, NO_TRANSFORM, Cause.COMPRESSION, "compression type", PACKING + " compression type text/html"
     ),
-    (caddy, "|buffer_responses", ALWAYS, Cause.STORE, "buffer_responses", "|flush_interval 300ms"),
-    (lighttpd, "", ALWAYS, Cause.STORE, "server.stream-response-body = 2", "server.stream-response-body = 2"),
-    (
-        varnishd,
-        "sub vcl_backend_response { set beresp.do_gzip = true; }",
-        ALWAYS,
-        Cause.COMPRESSION,
-        "beresp.do_gzip",
-        f"sub vcl_backend_response {{ {BUT_STREAMS} {{ set beresp.do_gzip = true; }} }}",
-    ),
-    (
-        varnishd,
-        "sub vcl_backend_response { set beresp.do_stream = false; }",
-        ALWAYS,
-        Cause.STORE,
-        "beresp.do_stream",
-        "",
-    ),
-    (
-        varnishd,
-        KEEPING + "sub vcl_backend_response { set beresp.ttl = 60s; return(deliver); }",
-        ALWAYS,
-        Cause.CACHE,
-        "beresp.uncacheable",
-        KEEPING + "sub vcl_backend_response { set beresp.uncacheable = true; return(deliver); }",
-    ),
+    Case(caddy, "encode gzip", LARGE_EVENTS, Cause.COMPRESSION, "match", MATCHING, cut=False),
+    Case(caddy, "|buffer_responses", ALWAYS, Cause.STORE, "buffer_responses", "|flush_interval 300ms", cut=False),
+    Case(lighttpd, "", ALWAYS, Cause.STORE, STREAMING, STREAMING),
+    Case(varnishd, FETCHED % ZIP, ALWAYS, Cause.COMPRESSION, "beresp.do_gzip", FETCHED % f"{BUT_EVENTS} {{ {ZIP} }}"),
+    Case(varnishd, FETCHED % "set beresp.do_stream = false;", ALWAYS, Cause.STORE, "beresp.do_stream", ""),
+    Case(varnishd, KEEPING % "ttl = 60s", ALWAYS, Cause.CACHE, "beresp.uncacheable", KEEPING % "uncacheable = true"),
 ]
-NAMES = [f"{case[0].__name__}, {case[3].name}" for case in CASES]
 
 
 @contextmanager
@@ -166,17 +168,37 @@ def test_each_proxy_is_told_where_to_listen_and_whom_to_ask(command: Command, tm
     assert "2222" in written
 
 
-@pytest.mark.parametrize(("command", "holding", "when", "cause", "fix", "mended"), CASES, ids=NAMES)
-def test_the_doctor_names_the_cause_and_its_fix_helps(
-    command: Command, holding: str, when: str, cause: Cause, fix: str, mended: str, tmp_path: Path
-) -> None:
-    """One finding where a proxy holds, with a fix that names the directive; none once that is in the configuration."""
-    before, after = examined(command, tmp_path, holding, mended)
+@pytest.fixture(scope="module", params=CASES, ids=str)
+def looked_at(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Report, Report]:
+    """A case with the doctor's reports before and after the fix."""
+    case: Case = request.param
+    before, after = examined(case.command, tmp_path_factory.mktemp("proxies"), case.holding, case.mended)
+    return case, before, after
 
-    assert [(finding.when, finding.cause) for finding in before.findings] == [(when, cause)]
-    assert fix in before.findings[0].fix
-    assert before.verdict == ("held" if when == ALWAYS else "streams")
+
+def test_the_doctor_names_the_cause(looked_at: tuple[Case, Report, Report]) -> None:
+    """One finding, with its condition and a fix that names the directive."""
+    case, before, _ = looked_at
+    (finding,) = before.findings
+
+    assert (finding.when, finding.cause) == (case.when, case.cause)
+    assert case.fix in finding.fix
+    assert before.verdict == ("held" if case.when == ALWAYS else "streams")
+
+
+def test_the_fix_helps(looked_at: tuple[Case, Report, Report]) -> None:
+    """With the fix in its configuration nothing is found, and the origin learns that a client has left."""
+    _, _, after = looked_at
+
     assert (after.verdict, after.findings) == ("streams", ())
+    assert after.leaving is not None
+
+
+def test_a_cut_shows_where_the_proxy_shows_it(looked_at: tuple[Case, Report, Report]) -> None:
+    """caddy makes a clean end of an upstream that broke off; the others hand the cut on."""
+    case, _, after = looked_at
+
+    assert ("the cut is visible" if case.cut else "looks like a clean end") in after.death
 
 
 def test_apache_streams_also_when_it_compresses(tmp_path: Path) -> None:
