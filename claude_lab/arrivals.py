@@ -11,17 +11,12 @@ from collections.abc import Mapping
 from html import escape
 from urllib.parse import quote
 
-from claude_lab import plots
+from claude_lab import palette, plots
 from claude_lab.still import style
 from claude_lab.trace import Trace
 
 WIDE, HIGH = 640, 56
 FRAME = f"display:block;width:100%;max-width:{WIDE}px;border-bottom:1px solid var(--cl-line,#ccc)"
-
-
-def colors(label: str, index: int) -> tuple[str, str]:
-    """Return a staircase's color on a light and on a dark page."""
-    return plots.SENT if label == plots.REFERENCE else (plots.PAIR[index % 6], plots.PAIR_DARK[index % 6])
 
 
 def first_token(trace: Trace) -> str:
@@ -111,11 +106,10 @@ def pictures(traces: Mapping[str, Trace]) -> str:
     end = max((trace.duration for trace in traces.values()), default=0.0) or 1e-3
     most = max((len(trace.text) for trace in traces.values()), default=0) or 1
     parts = []
-    for index, (label, trace) in enumerate(traces.items()):
+    colors = palette.shades_of(traces)
+    for label, trace in traces.items():
         told = escape(f"{label}: first token {first_token(trace)}")
-        source = "data:image/svg+xml," + quote(
-            svg(trace, colors(label, index), end=end, most=most), safe=" =:/'(),;{}.-"
-        )
+        source = "data:image/svg+xml," + quote(svg(trace, colors[label], end=end, most=most), safe=" =:/'(),;{}.-")
         parts.append(f'<div class="cl-status">{told}</div><img alt="Arrivals, {told}" src="{source}" style="{FRAME}">')
     axis = f'<div class="cl-axis" style="max-width:{WIDE}px"><span>0 s</span><span>{end:.2f} s</span></div>'
     return "".join(parts) + axis

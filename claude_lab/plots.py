@@ -1,27 +1,35 @@
 """Figures of runs: the timeline of one, and the staircases of several, one above the other on one clock.
 
-Each returns a matplotlib figure, which a notebook shows; `strip.svg` draws the same timeline without matplotlib.
+Each returns a matplotlib figure, which a notebook shows, light or dark as the page is; `strip.svg` draws the same
+timeline without matplotlib.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from claude_lab import strip
+from claude_lab import palette, strip
 from claude_lab.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PAIR = ("#0072b2", "#d1500a", "#117733", "#a04e86", "#8a6d00", "#555a63")
-PAIR_DARK = ("#56b4e9", "#ff9d6b", "#5fc27e", "#e09bc8", "#d9b84a", "#b9bec8")
 REFERENCE = "sent"
-SENT = ("#6b7280", "#9aa1ab")
-"""What was sent is gray, on a light and on a dark page: the reference for the routes."""
+"""The label of what was sent: the reference for the routes."""
+THEME = (
+    ".claude-lab-figure{color-scheme:light dark;max-width:100%}"
+    "[data-jp-theme-light=true] .claude-lab-figure{color-scheme:light}"
+    "[data-jp-theme-light=false] .claude-lab-figure{color-scheme:dark}"
+)
+WIDEST, THIN = 6.0, 1.6
+"""Widths in points of the staircases that share a frame: each thinner than the one below it, so that both are seen."""
 
 
 def new_figure(rows: int, *, height: float, ratios: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
@@ -54,7 +62,25 @@ def picture_class() -> type[Figure]:
             self.savefig(page, format="png", dpi=100)
             return page.getvalue()
 
+        def _repr_html_(self) -> str:
+            return html(self)
+
     return Picture
+
+
+def html(figure: Figure) -> str:
+    """Return a figure as an image whose colors follow the page's theme, described by the words in it."""
+    source = "data:image/svg+xml," + quote(markup(figure), safe=" =:/'(),;{}.-")
+    return f'<style>{THEME}</style><img class="claude-lab-figure" alt="{escape(told(figure))}" src="{source}">'
+
+
+def told(figure: Figure) -> str:
+    """Return the words of a figure: its titles, and what its axes say."""
+    heading = figure.get_suptitle()
+    places = ("left", "center", "right")
+    titles = [axes.get_title(loc=place) for axes in figure.axes for place in places]  # type: ignore[arg-type]
+    names = [name for axes in figure.axes for name in (axes.get_xlabel(), axes.get_ylabel())]
+    return "Figure: " + "; ".join(dict.fromkeys(word for word in [heading, *titles, *names] if word))
 
 
 def timeline(trace: Trace, *, title: str = "") -> Figure:
@@ -88,10 +114,11 @@ def staircase(traces: Mapping[str, Trace], *, title: str = "", together: bool = 
     rows = 1 if together else len(traces)
     figure, grid = new_figure(rows, height=3.2 if together else 0.5 + 1.35 * rows)
     end = max(trace.duration for trace in traces.values())
+    colors = palette.shades_of(traces)
     for row, (label, trace) in enumerate(traces.items()):
-        color = SENT[0] if label == REFERENCE else PAIR[row % len(PAIR)]
-        axes = grid[0 if together else row]
-        draw_stairs(axes, trace, color=color, end=end)
+        color, axes = colors[label][0], grid[0 if together else row]
+        wide = (len(traces) - 1 - row) / (len(traces) - 1) if together and row < len(traces) - 1 else 0.0
+        draw_stairs(axes, trace, color=color, end=end, width=THIN + wide * (WIDEST - THIN), pale=bool(wide))
         name_stairs(axes, trace, label=label, color=color, place=(end, row) if together else None)
     grid[-1].set_xlabel("seconds")
     grid[-1].set_xlim(0, end * (1.18 if together else 1.01))
@@ -100,12 +127,20 @@ def staircase(traces: Mapping[str, Trace], *, title: str = "", together: bool = 
     return figure
 
 
-def draw_stairs(axes: Axes, trace: Trace, *, color: str, end: float) -> None:
-    """Draw one staircase up to `end` seconds, its first step marked."""
+def draw_stairs(axes: Axes, trace: Trace, *, color: str, end: float, width: float = THIN, pale: bool = False) -> None:
+    """Draw one staircase up to `end` seconds, its first step marked; a `pale` one lets what is on it be seen."""
     times, heights = stairs(trace)
-    last = heights[-1:] or [0]
-    axes.step([0.0, *times, end], [0, *heights, *last], where="post", color=color, linewidth=1.6)
-    axes.plot(times[:1], heights[:1], "o", color=color, markersize=4)
+    last, alpha = heights[-1:] or [0], 0.4 if pale else 1.0
+    axes.step(
+        [0.0, *times, end],
+        [0, *heights, *last],
+        where="post",
+        color=color,
+        linewidth=width,
+        alpha=alpha,
+        solid_capstyle="butt",
+    )
+    axes.plot(times[:1], heights[:1], "o", color=color, alpha=alpha, markersize=2.8 + width)
     axes.set_ylabel("characters", size=8)
 
 
@@ -130,7 +165,10 @@ def stairs(trace: Trace) -> tuple[list[float], list[int]]:
 
 
 def markup(figure: Figure, *, description: str | None = None) -> str:
-    """Return a figure as one SVG string, the same bytes for the same figure; its metadata hold the `description`."""
+    """Return a figure as one SVG string that follows the page's theme, the same bytes for the same figure.
+
+    Its metadata hold the `description`.
+    """
     import io
 
     import matplotlib as mpl
@@ -138,4 +176,23 @@ def markup(figure: Figure, *, description: str | None = None) -> str:
     page = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "claude_lab", "svg.fonttype": "none"}):
         figure.savefig(page, format="svg", metadata={"Date": None, "Description": description})
-    return page.getvalue()
+    return palette.following(small(page.getvalue()))
+
+
+def small(svg: str) -> str:
+    """Return an SVG document with tenths of a point, without its line breaks and with one family of letters."""
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d)\d+", r"\1", tag[0]), svg)
+    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
+    svg = re.sub(r' d="(M[ML \d.]*)"', lambda path: f' d="{shorter(path[1])}"', svg)
+    return re.sub(r"'DejaVu Sans',[^;\"]*sans-serif", "DejaVu Sans,sans-serif", svg)
+
+
+def shorter(path: str) -> str:
+    """Return a path of straight lines with the letters for level and upright ones."""
+    parts: list[str] = []
+    last = "", ""
+    for letter, x, y in re.findall(r"([ML]) (\S+) (\S+)", path):
+        level = {(True, False): f"V{y}", (False, True): f"H{x}"}.get((x == last[0], y == last[1]))
+        parts.append(level if level and letter == "L" else f"{letter}{x} {y}")
+        last = x, y
+    return "".join(parts)

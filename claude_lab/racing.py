@@ -128,16 +128,20 @@ class Race:
         seeds = range(FRESH_FROM, FRESH_FROM + days)
         return Measured.of(policy, self.days([policy], seeds, scenario)[0])
 
-    def winner(self, candidates: Sequence[Measured]) -> Measured | None:
-        """Return the first candidate that meets the goal on fresh days too: in the order of the race, so that the
-        fresh days judge but do not choose.
-        """
-        policies = [each.policy for each in candidates if self.meets(each)]
+    def judged(self, candidates: Sequence[Measured]) -> list[Measured]:
+        """Measure settings, in their order, on days that chose nothing."""
+        policies = [each.policy for each in candidates]
         if not policies:
-            return None
+            return []
         days = self.days(policies, range(FRESH_FROM, FRESH_FROM + FRESH))
-        measured = (Measured.of(policy, own) for policy, own in zip(policies, days, strict=True))
-        return next((each for each in measured if self.meets(each)), None)
+        return [Measured.of(policy, own) for policy, own in zip(policies, days, strict=True)]
+
+    def winner(self, candidates: Sequence[Measured], judged: Sequence[Measured]) -> Measured | None:
+        """Return the first candidate that meets the goal, in the race and as `judged` on fresh days: in the order of
+        the race, so that the fresh days judge but do not choose.
+        """
+        pairs = zip(candidates, judged, strict=True)
+        return next((after for before, after in pairs if self.meets(before) and self.meets(after)), None)
 
     def equals(self, winner: Measured, candidates: Sequence[Measured]) -> list[Measured]:
         """Return the candidates that meet the goal at a cost the common days cannot tell from the winner's."""

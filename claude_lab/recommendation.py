@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from hashlib import blake2b
 from html import escape
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def line_of(name: str, value: Any) -> str:
 class Recommendation:
     """The answer: a `policy` with its provenance, or None and the reason why no setting does.
 
+    `judged` are the race's `candidates` in their order, measured on fresh days; `winner` is one of them.
     `runner_ups` meet the goal too, and cost the same as far as the days can tell. `robust` measures the winner under
     20 % more and less load and limits. `verification` compares it with the real SDK, row by row.
     """
@@ -40,6 +42,7 @@ class Recommendation:
     raced: int
     winner: Measured | None
     candidates: list[Measured]
+    judged: list[Measured]
     runner_ups: list[Measured]
     robust: dict[str, Measured]
     paced: Measured | None
@@ -125,15 +128,44 @@ class Recommendation:
         ]
         return "\n".join(lines) + "\n"
 
+    @property
+    def meeting(self) -> list[bool]:
+        """Whether each candidate surely meets the goal, both in the race and on fresh days."""
+        measured = zip(self.candidates, self.judged, strict=True)
+        return [all(self.goal.met(each.success, each.in_time) for each in both) for both in measured]
+
     def figure(self) -> Any:
-        """Return the picture of the choice: every candidate's cost against its wait, the winner starred."""
+        """Return the picture of the choice: every candidate's cost against its wait on the fresh days of `why`.
+
+        The candidates that meet the goal are joined where none of them beats another, the others hollow, the winner
+        starred.
+        """
         from claude_lab import sweep_plots  # matplotlib takes half a second
 
-        names = "cost", "p95_ttft", "success"
-        columns = (np.array([getattr(each, name).value for each in self.candidates]) for name in names)
-        won = [each for each in self.candidates if self.winner and each.policy == self.winner.policy]
-        chosen = (won[0].cost.value, won[0].p95_ttft.value, self.named(won[0].policy)) if won else None
-        return sweep_plots.pareto(*columns, chosen=chosen, title=f"The cheapest of {self.raced} settings")
+        cost, wait = (np.array([getattr(each, name).value for each in self.judged]) for name in ("cost", "p95_ttft"))
+        places = [each.policy for each in self.judged]
+        left = self.raced - len(self.candidates)
+        return sweep_plots.choice(
+            cost,
+            wait,
+            np.array(self.meeting, dtype=bool),
+            chosen=None if self.winner is None else places.index(self.winner.policy),
+            axes=(
+                f"attempts per success (cheaper is left), mean of {FRESH} fresh days",
+                "p95 to first token, s, same days",
+            ),
+            title=self._headline(),
+            note=f"goal: {self.goal}; {left} of {self.raced} settings left the race earlier and are not drawn",
+        )
+
+    def _headline(self) -> str:
+        """Say what the picture shows."""
+        if self.winner is None:
+            return f"None of {self.raced} settings is sure to meet the goal"
+        name, cost = self.named(self.winner.policy), self.winner.cost.value
+        if all(each.cost.value >= cost for each in compress(self.judged, self.meeting)):
+            return f"{name} is the cheapest that meets the goal"
+        return f"{name} was the cheapest in the race; these days cannot tell"
 
     def __str__(self) -> str:
         return self.why
@@ -168,10 +200,11 @@ def recommend(
     """
     race = Race(scenario, goal, executor, engine)
     candidates = race.run(policies)
-    best = race.winner(candidates)
+    judged = race.judged(candidates)
+    best = race.winner(candidates, judged)
     if best is None:
         return Recommendation(
-            scenario, goal, len(policies), None, candidates, [], {}, paced(race, candidates), list(axes)
+            scenario, goal, len(policies), None, candidates, judged, [], {}, paced(race, candidates), list(axes)
         )
     robust = {name: race.fresh(best.policy, scaled(scenario, **drift), 11) for name, drift in DRIFTS.items()}
     checked = None
@@ -181,7 +214,7 @@ def recommend(
         checked = compare(scenario, best.policy, layer="sdk", seed=FRESH_FROM)
     equal = race.equals(best, candidates)
     return Recommendation(
-        scenario, goal, len(policies), best, candidates, equal, robust, None, list(axes), verification=checked
+        scenario, goal, len(policies), best, candidates, judged, equal, robust, None, list(axes), verification=checked
     )
 
 

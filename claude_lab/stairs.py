@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from claude_lab import clock, doorbell, plots
-from claude_lab.arrivals import colors, html, still, table
+from claude_lab import clock, doorbell, palette, plots
+from claude_lab.arrivals import html, still, table
 from claude_lab.assets import joined
 from claude_lab.background import portal
 from claude_lab.faces import VIEW_MIME, open_display, update_display
@@ -150,14 +150,15 @@ class StaircaseView:
     def _message(self, sent: Mapping[str, int]) -> dict[str, Any]:
         """Return the points after the first so many of each staircase, and the seconds since the race began."""
         now = max((clock.now() - trace.started for trace in self.traces.values()), default=0.0)
+        colors = palette.shades_of(self._points)
         rows = [
             {
                 "label": label,
-                "color": "light-dark({},{})".format(*colors(label, index)),
+                "color": "light-dark({},{})".format(*colors[label]),
                 "from": sent.get(label, 0),
                 "points": points[sent.get(label, 0) :],
             }
-            for index, (label, points) in enumerate(self._points.items())
+            for label, points in self._points.items()
         ]
         return {"now": now, "rows": rows, "over": self.frozen}
 

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from claude_lab.plots import PAIR, new_figure
+from claude_lab import palette
+from claude_lab.plots import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from claude_lab.model import Row
 
-BLUE, RED, GREEN = PAIR[:3]
+BLUE, RED = palette.BLUE[0], palette.ORANGE[0]
 MAP = "cividis"
 """A color map that reads the same to color-blind eyes and in gray."""
+ON_DARK, ON_BRIGHT, CONTOUR = "#fafafa", "#101010", "#d1500a"
+"""What is written on the map, and its lines: the same on every page, as its colors are."""
 Table = npt.NDArray[np.float64]
 
 
@@ -55,12 +58,12 @@ def heatmap(
     for row, column in np.ndindex(*values.shape):
         middle = "-" if not math.isfinite(values[row, column]) else f"{values[row, column]:.3g}"
         dark = middle != "-" and float(np.asarray(image.norm(values[row, column]))) < 0.6
-        axes.text(column, row, middle, ha="center", va="center", size=7, color="white" if dark else "black")
+        axes.text(column, row, middle, ha="center", va="center", size=7, color=ON_DARK if dark else ON_BRIGHT)
         if goal is None:
             continue
         corner, size = (column - 0.5, row - 0.5), 1
         if bounds is not None and bounds[0][row, column] < goal <= bounds[1][row, column]:
-            axes.add_patch(Rectangle(corner, size, size, fill=False, hatch="///", edgecolor="white", linewidth=0))
+            axes.add_patch(Rectangle(corner, size, size, fill=False, hatch="///", edgecolor=ON_DARK, linewidth=0))
         if met[row, column]:
             outline(axes, met, row, column)
     return figure
@@ -73,7 +76,7 @@ def outline(axes: Any, inside: npt.NDArray[np.bool_], row: int, column: int) -> 
     for (up, right), (left, to, bottom, top) in sides.items():
         at = row + up, column + right
         if not (0 <= at[0] < inside.shape[0] and 0 <= at[1] < inside.shape[1]) or not inside[at]:
-            axes.plot([column + left, column + to], [row + bottom, row + top], color=RED, linewidth=2.2)
+            axes.plot([column + left, column + to], [row + bottom, row + top], color=CONTOUR, linewidth=2.2)
 
 
 def front(cost: Table, wait: Table) -> npt.NDArray[np.bool_]:
@@ -95,7 +98,9 @@ def pareto(
     """
     figure, (axes,) = new_figure(1, height=4)
     seen = np.isfinite(cost) & np.isfinite(wait)
-    points = axes.scatter(cost[seen], wait[seen], c=success[seen], cmap=MAP, s=18)
+    points = axes.scatter(
+        cost[seen], wait[seen], c=success[seen], cmap=MAP, s=22, edgecolors=palette.SLATE[0], linewidths=0.5
+    )
     edge = np.flatnonzero(front(cost, wait) & seen)
     edge = edge[np.argsort(cost[edge])]
     axes.step(cost[edge], wait[edge], where="post", color=RED, linewidth=1)
@@ -106,7 +111,39 @@ def pareto(
     missing = int((~seen).sum())
     note = f"{missing} settings are not shown: more than 1 call in 20 fails" if missing else ""
     axes.set(xlabel="attempts per success", ylabel="p95 to first token, seconds", title=title)
-    axes.text(0.99, 0.01, note, transform=axes.transAxes, ha="right", size=7, color="#555")
+    axes.text(0.99, 0.01, note, transform=axes.transAxes, ha="right", size=7, color=palette.SLATE[0])
+    return figure
+
+
+def choice(
+    cost: Table,
+    wait: Table,
+    meets: npt.NDArray[np.bool_],
+    *,
+    chosen: int | None,
+    axes: tuple[str, str],
+    title: str,
+    note: str = "",
+) -> Figure:
+    """Draw settings by cost and wait: those that meet a goal filled and their front joined, the others hollow.
+
+    `chosen` is the place of one of them; `axes` name what is counted; the `note` stands below.
+    """
+    figure, (frame,) = new_figure(1, height=4.2)
+    edge = np.flatnonzero(meets)[front(cost[meets], wait[meets])]
+    edge = edge[np.argsort(cost[edge])]
+    line = "for each wait the cheapest that meets it"
+    frame.step(cost[edge], wait[edge], where="post", color=BLUE, linewidth=1.2, label=line)
+    frame.plot(cost[meets], wait[meets], "o", color=BLUE, label="meets the goal")
+    frame.plot(cost[~meets], wait[~meets], "o", color=palette.SLATE[0], fillstyle="none", label="misses the goal")
+    if chosen is not None:
+        at = cost[chosen], wait[chosen]
+        frame.plot(*at, "*", color=RED, markersize=17, zorder=5, label="chosen")
+        told = f"{at[0]:.4g} attempts, {at[1]:.4g} s"
+        frame.annotate(told, at, (10, -14), textcoords="offset points", color=RED, size=9)
+    frame.margins(0.08, 0.16)
+    frame.set(xlabel=axes[0], ylabel=axes[1], title=title)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, title=note, title_fontsize=8, fontsize=9)
     return figure
 
 
@@ -120,7 +157,7 @@ def raster(times: Sequence[Sequence[float]], served: Sequence[bool], *, outage: 
     won = [(own[-1], call) for call, own in enumerate(times) if served[call]]
     for points, color, label in ((failed, RED, "failed attempt"), (won, BLUE, "success")):
         if points:
-            axes.plot(*zip(*points, strict=True), ".", color=color, markersize=2.5, label=label)
+            axes.plot(*zip(*points, strict=True), ".", color=color, markersize=2.5, label=label, rasterized=True)
     if outage:
         axes.axvspan(0, outage, color="#8a8f98", alpha=0.2, linewidth=0)
     axes.set(xlabel="seconds", ylabel="call", title=title)
@@ -137,11 +174,12 @@ def every_attempt(rows: Sequence[Row], *, outage: float = 0.0, title: str = "") 
 def survival(waits: Mapping[str, Sequence[float]], *, limit: float | None = None, title: str = "") -> Figure:
     """Draw which share of calls still waits for its first token after so many seconds; failures wait for ever."""
     figure, (axes,) = new_figure(1, height=3.4)
-    for index, (label, own) in enumerate(waits.items()):
+    colors = palette.shades_of(waits)
+    for label, own in waits.items():
         ordered = np.sort(np.asarray(own, dtype=np.float64))
         finite = ordered[np.isfinite(ordered)]
         left = 1 - np.arange(1, len(finite) + 1) / len(ordered)
-        color = PAIR[index % len(PAIR)]
+        color = colors[label][0]
         axes.step(np.concatenate([[0.0], finite]), np.concatenate([[1.0], left]), where="post", color=color)
         if len(finite):
             axes.annotate(label, (finite[-1], left[-1]), (4, 4), textcoords="offset points", color=color)
@@ -156,13 +194,14 @@ def pulse(
 ) -> Figure:
     """Draw attempts in each second, one frame a policy, with the line of what the limits let through."""
     figure, grid = new_figure(len(load), height=0.6 + 1.5 * len(load))
-    for index, (axes, (label, own)) in enumerate(zip(grid, load.items(), strict=True)):
+    colors = palette.shades_of(load)
+    for axes, (label, own) in zip(grid, load.items(), strict=True):
         counts = list(own)[: max((second for second, count in enumerate(own) if count), default=0) + 1]
-        axes.bar(range(len(counts)), counts, width=1.0, align="edge", color=PAIR[index % len(PAIR)])
-        axes.set_title(label, loc="left", size=9, color=PAIR[index % len(PAIR)])
+        axes.bar(range(len(counts)), counts, width=1.0, align="edge", color=colors[label][0])
+        axes.set_title(label, loc="left", size=9, color=colors[label][0])
         axes.set_ylabel("attempts / s", size=8)
         if capacity:
-            axes.axhline(capacity, color=RED, linestyle="--", linewidth=1)
+            axes.axhline(capacity, color=palette.INK[0], linestyle="--", linewidth=1)
         if outage:
             axes.axvspan(0, outage, color="#8a8f98", alpha=0.2, linewidth=0)
     grid[-1].set_xlabel("seconds")

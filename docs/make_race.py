@@ -10,13 +10,14 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-from claude_lab import answers, messages, plots, sse
+from claude_lab import answers, messages, palette, plots, sse
 from claude_lab.buffering import predict
 from claude_lab.rule import Rule
 from claude_lab.trace import Trace
 
 PICTURE = Path(__file__).with_name("race.svg")
 ROUTES = {"proxy_buffering on": Rule(), "proxy_buffering off": Rule(buffering=False)}
+COLORS = {"proxy_buffering on": palette.ORANGE[0], "proxy_buffering off": palette.BLUE[0]}
 EVERY = 0.02
 
 
@@ -41,7 +42,7 @@ def draw(traces: dict[str, Trace]) -> str:
     figure, (above, below) = plots.new_figure(2, height=3.9, ratios=(4, 1))
     end = max(trace.duration for trace in traces.values())
     for row, (label, trace) in enumerate(traces.items()):
-        color = plots.PAIR[1 - row]
+        color = COLORS[label]
         plots.draw_stairs(above, trace, color=color, end=end)
         below.vlines(trace.arrivals, -row - 0.8, -row - 0.2, color=color, linewidth=1)
         below.text(
@@ -55,7 +56,7 @@ def draw(traces: dict[str, Trace]) -> str:
             transform=below.get_yaxis_transform(),
         )
     first = traces["proxy_buffering on"].ttft
-    note = {"color": plots.PAIR[1], "size": 9, "textcoords": "offset points", "annotation_clip": False}
+    note = {"color": palette.ORANGE[0], "size": 9, "textcoords": "offset points", "annotation_clip": False}
     above.annotate(f"first text after {first:.1f} s", (first, 0), (6, 4), **note)
     above.set_title(
         "The same answer through two proxies: characters on the screen, and each arrival", size=10, loc="left"

@@ -3,8 +3,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from urllib.parse import unquote
 
-from claude_lab import plots
-from claude_lab.arrivals import colors, holds, rows, still, svg
+from claude_lab import palette, plots
+from claude_lab.arrivals import holds, rows, still, svg
 from claude_lab.trace import Mark, Trace
 
 SENT = Trace(0.0, [Mark(0.1, "delta", "abc"), Mark(0.2, "delta", "de"), Mark(0.3, "done", {})])
@@ -54,8 +54,9 @@ def test_dollars_in_labels_are_no_formulas() -> None:
 
 def test_what_was_sent_is_gray_everywhere() -> None:
     """Live view, still and figure take its color from one place, whatever its row."""
-    picture = svg(SENT, colors("sent", 3), end=0.3, most=5)
+    gray = palette.shades_of(["a", "sent"])["sent"]
+    lines = plots.staircase({"a": SENT, "sent": SENT}).axes[1].lines
 
-    assert all(color in picture for color in plots.SENT)
-    assert plots.SENT[0] in plots.markup(plots.staircase({"a": SENT, "sent": SENT}))
-    assert plots.SENT[0] not in plots.markup(plots.staircase({"a": SENT}))
+    assert gray == palette.GRAY
+    assert all(color in svg(SENT, gray, end=0.3, most=5) for color in palette.GRAY)
+    assert {line.get_color() for line in lines} == {palette.GRAY[0]}

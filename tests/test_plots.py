@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
+import xml.etree.ElementTree as ET
+
 import pytest
 from test_strip import flaky
 
-from claude_lab import plots
+from claude_lab import palette, plots
 from claude_lab.trace import Trace
 
 
@@ -33,13 +36,48 @@ def test_runs_may_share_one_frame() -> None:
 
 
 def test_a_cell_shows_a_figure_without_further_ado() -> None:
-    """Before anyone has asked for matplotlib inline, IPython finds a PNG, once."""
+    """Before anyone has asked for matplotlib inline, IPython finds a PNG, and an image that follows the theme."""
     from IPython.core.formatters import DisplayFormatter
 
-    bundle, _ = DisplayFormatter().format(plots.timeline(flaky()))
+    bundle, _ = DisplayFormatter().format(plots.timeline(flaky(), title="<one> run"))
 
     assert bundle["image/png"].startswith(b"\x89PNG")
-    assert sorted(bundle) == ["image/png", "text/plain"]
+    assert 'alt="Figure: &lt;one&gt; run; seconds"' in bundle["text/html"]
+    assert sorted(bundle) == ["image/png", "text/html", "text/plain"]
+
+
+def test_a_figure_is_light_or_dark_as_the_page_is() -> None:
+    """The drawing names no color of the light page outside its table, which has another one for a dark page."""
+    drawing = plots.markup(plots.staircase({"buffered": flaky(), "direct": flaky()}, title="Two"))
+    head, _, shapes = drawing.partition("</style>")
+
+    assert "@media(prefers-color-scheme:dark)" in head
+    for light, dark in palette.FOLLOWS:
+        assert light in head
+        assert dark in head
+        assert light not in shapes
+    assert ET.fromstring(drawing).tag.endswith("svg")
+
+
+def test_what_a_figure_says_is_not_rounded() -> None:
+    """Places lose digits in the markup, words do not."""
+    drawing = plots.markup(plots.timeline(flaky(), title="1.23456 at (0.98765)"))
+
+    assert "1.23456 at (0.98765)" in drawing
+    assert not any(re.search(r"\d\.\d\d", tag) for tag in re.findall(r"<[^>]*>", drawing))
+
+
+def test_paths_are_shorter_and_the_same() -> None:
+    """Level and upright lines keep their ends."""
+    assert plots.shorter("M 0 5 L 3 5 L 3 1 L 4 0 M 4 0 L 4 0") == "M0 5H3V1L4 0M4 0L4 0"
+
+
+def test_both_staircases_are_seen_where_they_coincide() -> None:
+    """Two in one frame: the upper one is thin, the lower one wide and pale."""
+    lower, upper = plots.staircase({"predicted": flaky(), "run": flaky()}, together=True).axes[0].lines[::2]
+
+    assert lower.get_linewidth() > 3 * upper.get_linewidth()
+    assert lower.get_alpha() < 1 == upper.get_alpha()
 
 
 def test_nothing_to_draw_is_an_error() -> None:

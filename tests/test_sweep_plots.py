@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from claude_lab import model, plots, sweep_plots
+from claude_lab import model, palette, sweep_plots
 from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Outage, Scenario
 from claude_lab.traffic import Traffic
@@ -64,6 +64,32 @@ def test_settings_without_a_wait_are_counted_not_drawn():
     assert any(text.startswith("1 settings are not shown") for text in said)
 
 
+def test_the_choice_joins_what_meets_the_goal_and_leaves_the_rest_hollow():
+    """A cheaper setting that misses the goal is not on the line; the star stands at the chosen one's own values."""
+    cost, wait = np.array([1.0, 2.0, 3.0, 4.0, 2.5]), np.array([1.0, 5.0, 2.0, 3.0, math.inf])
+    meets = np.array([False, True, True, True, False])
+
+    line, met, missed, star = (
+        sweep_plots.choice(cost, wait, meets, chosen=1, axes=("cost", "wait"), title="this one", note="all of them")
+        .axes[0]
+        .lines
+    )
+
+    assert list(zip(*line.get_data(), strict=True)) == [(2.0, 5.0), (3.0, 2.0)]
+    assert (list(met.get_xdata()), met.get_fillstyle()) == ([2.0, 3.0, 4.0], "full")
+    assert (list(missed.get_xdata()), missed.get_fillstyle()) == ([1.0, 2.5], "none")
+    assert (list(star.get_xdata()), list(star.get_ydata())) == ([2.0], [5.0])
+
+
+def test_a_choice_of_nothing_is_drawn_too():
+    """Where no setting meets the goal all are hollow, and no star stands."""
+    figure = sweep_plots.choice(
+        np.array([1.0]), np.array([2.0]), np.array([False]), chosen=None, axes=("cost", "wait"), title="none"
+    )
+
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [0, 0, 1]
+
+
 def test_every_attempt_is_a_dot():
     """Failed and served attempts keep their colors."""
     axes = sweep_plots.raster([[0.0, 1.0], [0.5]], [True, False], outage=0.8).axes[0]
@@ -71,7 +97,7 @@ def test_every_attempt_is_a_dot():
     failed, won = axes.lines
     assert list(failed.get_xdata()) == [0.0, 0.5]
     assert list(won.get_xdata()) == [1.0]
-    assert failed.get_color() == plots.PAIR[1]
+    assert failed.get_color() == palette.ORANGE[0]
 
 
 def test_a_days_rows_are_drawn_as_they_are():

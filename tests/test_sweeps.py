@@ -174,7 +174,19 @@ def test_the_recommendation_explains_itself(advised):
     assert "is the cheapest that meets" in advised.why
     assert "fresh days" in advised.why
     assert "more load" in advised.why or "limits" in advised.why
-    assert advised.figure().axes
+
+
+def test_the_recommendations_figure_shows_what_it_says(advised):
+    """The star stands at the winner's values; the title says "cheapest" where nothing that meets it is left of it."""
+    axes = advised.figure().axes[0]
+    star, met = (
+        next(line for line in axes.lines if line.get_label() == label) for label in ("chosen", "meets the goal")
+    )
+
+    assert list(star.get_xdata()) == [advised.winner.cost.value]
+    assert f"{advised.winner.cost.value:.4g}" in advised.why
+    assert ("is the cheapest" in axes.get_title()) == (min(met.get_xdata()) >= star.get_xdata()[0])
+    assert len(met.get_xdata()) == sum(advised.meeting) >= 1
 
 
 def test_no_setting_is_an_answer_too():
@@ -188,6 +200,7 @@ def test_no_setting_is_an_answer_too():
     assert "paced at" in answer.why
     with pytest.raises(LookupError, match="capacity"):
         answer.to_env()
+    assert answer.figure().axes[0].get_title() == "None of 2 settings is sure to meet the goal"
 
 
 def test_a_race_stops_settings_that_cannot_win():

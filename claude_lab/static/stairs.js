@@ -36,6 +36,7 @@ class Stairs {
     this.over = over;
     rows.forEach((row, index) => {
       const known = (this.rows[index] ??= this.add(row));
+      known.path.style.stroke = row.color;
       if (row.from > known.points.length) this.lost();
       else known.points.splice(row.from, Infinity, ...row.points);
     });
@@ -53,13 +54,13 @@ class Stairs {
     post(`${this.model.get("bell")}/${word}`);
   }
 
-  add({ label, color }) {
+  add({ label }) {
     const name = element("div", "cl-status", {});
     const svg = document.createElementNS(SVG, "svg");
     for (const [key, value] of Object.entries({ viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": label })) svg.setAttribute(key, value);
     svg.style.cssText = `display:block;width:100%;max-width:${WIDE}px;border-bottom:1px solid var(--cl-line)`;
     this.axis.before(name, svg);
-    const path = shape("path", { fill: "none", "stroke-width": 1.6, style: `stroke:${color}` }, svg);
+    const path = shape("path", { fill: "none", "stroke-width": 1.6 }, svg);
     return { label, name, points: [], path };
   }
 
