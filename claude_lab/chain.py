@@ -129,7 +129,9 @@ async def judge(chain: Chain, findings: list[Finding]) -> Verdict:
 async def explained(chain: Chain, question: Question, when: str) -> Finding:
     """Change one thing at a time and see what makes the answer stream; then let the steps speak; else say so."""
     changes = [
-        (question.but(**change), cause, cure) for change, cause, cure in CHANGES if applies(chain, question, change)
+        (question.but(**change), cause, cure)
+        for change, cause, cure in CHANGES
+        if applies(chain, question, change) and (cause is not Cause.COMPRESSION or chain.compressed(question))
     ]
     large = question.but(**LARGE)
     asked = [changed for changed, _, _ in changes]

@@ -146,6 +146,18 @@ def test_a_compressor_that_chooses_is_found_by_what_it_chooses(least: int, heeds
     assert (verdict, found) == ("streams", [(when, Cause.COMPRESSION)])
 
 
+def test_nothing_is_called_compressed_that_did_not_come_compressed() -> None:
+    """What a header cures is no compressor's work unless the held answer names a content coding."""
+
+    def ask(question: Question) -> Awaitable[Observation]:
+        marked = question.plan is None or "no-transform" in question.plan.cache
+        return chain(*([] if marked else [Rule.preset("store-and-forward")]))(question)
+
+    _, verdict, found = examined(ask)
+
+    assert (verdict, found) == ("streams", [(NO_TRANSFORM, Cause.STORE)])
+
+
 async def ticking(question: Question) -> Observation:
     """A hop that lets go every 0.2 s of all but three bytes, which its compressor keeps."""
     plan, watch = question.plan or Plan(), Watch(question)
