@@ -68,6 +68,7 @@ class Lab:
             raise ValueError(f"upstream={upstream!r} is unknown; use 'fake' or 'anthropic'.")
         if recovery not in (None, "fail", "restart", "continue"):
             raise ValueError(f"recovery={recovery!r} is unknown; use 'fail', 'restart' or 'continue'.")
+        self.ledger = Ledger(max_cost if upstream == "anthropic" else None)
         replace_cell(self)
         self.runs: list[Run] = []
         self._before = len(portal().failures)
@@ -76,7 +77,6 @@ class Lab:
         self.recovery = recovery or base.recovery
         self.orphan_grace = orphan_grace
         self.model = model or base.model
-        self.ledger = Ledger(max_cost if upstream == "anthropic" else None)
         self.prefix = f"/{secrets.token_urlsafe(18)}"
         self.fake = FakeClaude(scenario, prefix=self.prefix).start() if upstream == "fake" else None
         try:

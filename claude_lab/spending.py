@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from claude_lab.amounts import is_amount
+
 SEEN = "2026-11-23"
 """When the prices below were looked up: platform.claude.com/docs/en/about-claude/pricing, and the models' own pages."""
 WRITE_5M, WRITE_1H = 1.25, 2.0
@@ -62,6 +64,8 @@ PRICES: dict[str, Price] = {
     "claude-haiku-4-5": Price(1, 5, 0.1),
 }
 """By model, without its date: standard speed, no batch, no surcharge for a region."""
+UNPRICED = frozenset({"claude-mythos-5-2", "claude-mythos-preview"})
+"""Models that the SDK names, and whose price was not known when the others were looked up: a real lab asks none."""
 
 
 class CeilingReached(Exception):
@@ -72,7 +76,8 @@ def price_of(model: str) -> Price:
     """Return a model's price; a date at its end says nothing. Raises ValueError for a model without a known price."""
     price = PRICES.get(DATE.sub("", model))
     if price is None:
-        raise ValueError(f"There is no price for {model!r}; use one of {', '.join(PRICES)}, or add it to PRICES.")
+        known = f"use one of {', '.join(PRICES)}, or add what it costs to claude_lab.spending.PRICES"
+        raise ValueError(f"No price of {model!r} was known on {SEEN}, and without one no ceiling can hold; {known}.")
     return price
 
 
@@ -97,11 +102,18 @@ def known_cost(model: str, usage: Mapping[str, Any]) -> float | None:
 
 @dataclass(slots=True)
 class Ledger:
-    """Dollars spent or reserved, never more than `ceiling`; None is no ceiling."""
+    """Dollars spent or reserved, never more than `ceiling`; None is no ceiling.
+
+    Raises ValueError for a ceiling that is no amount of money: nothing is more than NaN, so it would hold nothing back.
+    """
 
     ceiling: float | None = None
     spent: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.ceiling is not None and not is_amount(self.ceiling):
+            raise ValueError(f"max_cost={self.ceiling!r} is no amount; give dollars, 0 or more, or None for none.")
 
     def reserve(self, request: Mapping[str, Any]) -> float:
         """Reserve a request's worst case and return it.
@@ -119,7 +131,7 @@ class Ledger:
         worst_usage["cache_creation_input_tokens"] = len(json.dumps(dict(request), ensure_ascii=False).encode()) + 1000
         worst = cost(request["model"], worst_usage)
         with self._lock:
-            if self.spent + worst > self.ceiling:
+            if not self.spent + worst <= self.ceiling:  # so that what cannot be compared is refused
                 raise CeilingReached(
                     f"This request could cost ${worst:.4f} and ${self.ceiling - self.spent:.4f} is left "
                     f"of max_cost={self.ceiling!r}; ask for fewer max_tokens or raise max_cost."

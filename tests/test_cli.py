@@ -70,6 +70,8 @@ def test_lessons_never_overwrite(tmp_path: Path) -> None:
         (["proxy", "http://127.0.0.1:1", "--conf", "no.conf"], "No such file or directory: no.conf"),
         (["lint", "no.conf"], "There is no file 'no.conf'"),
         (["lint", "no.conf", "--nginx", "new"], "'new' is no version"),
+        (["stream", "hi", "--real", "--max-cost", "nan"], "max_cost=nan is no amount; give dollars"),
+        (["stream", "hi", "--real", "--max-cost", "-1"], "max_cost=-1.0 is no amount; give dollars"),
         (["sweep", "no.toml"], "No such file or directory: no.toml"),
         (["lessons", __file__], "is a file"),
     ],

@@ -325,6 +325,15 @@ def test_the_ceiling_refuses_before_sending(monkeypatch: pytest.MonkeyPatch) -> 
         assert len(fake.journal) == 1
 
 
+@pytest.mark.parametrize("ceiling", [float("nan"), float("inf"), -1, "1"])
+def test_a_ceiling_that_is_no_amount_never_gets_near_the_api(monkeypatch: pytest.MonkeyPatch, ceiling: Any) -> None:
+    """Nothing is more than NaN: such a ceiling would be none. The error names it before anything is printed or sent."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", CANARY)
+
+    with pytest.raises(ValueError, match=r"max_cost=.*give dollars"):
+        Lab(upstream="anthropic", max_cost=ceiling)
+
+
 INTERRUPTED = """
     import _thread, json, signal, sys, threading, time
     from claude_lab import Lab, Scenario

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from anthropic.types import Model
 
-from claude_lab.spending import PRICES, SEEN, CeilingReached, Ledger, cost, known_cost, price_of
+from claude_lab.spending import DATE, PRICES, SEEN, UNPRICED, CeilingReached, Ledger, cost, known_cost, price_of
 
 MODEL = "claude-haiku-5-5"
 ASK = {"model": MODEL, "max_tokens": 1000, "messages": [{"role": "user", "content": "Hello"}]}
@@ -56,8 +58,16 @@ def test_a_cost_that_nobody_knows_is_none() -> None:
 
 def test_a_model_without_a_price_is_named() -> None:
     """What cannot be priced cannot be kept under a ceiling."""
-    with pytest.raises(ValueError, match="'claude-nobody'"):
+    with pytest.raises(ValueError, match=f"'claude-nobody' was known on {SEEN}"):
         price_of("claude-nobody")
+
+
+def test_every_model_that_the_sdk_names_has_a_price_or_is_named_as_one_without() -> None:
+    """A model that comes with a new SDK is looked up before anybody asks it."""
+    named = {DATE.sub("", model) for part in get_args(Model) for model in get_args(part)}
+
+    assert named
+    assert named - set(PRICES) == UNPRICED
 
 
 def test_a_reservation_shrinks_to_what_was_used() -> None:
@@ -95,6 +105,21 @@ def test_the_ceiling_holds_for_many_at_once() -> None:
     assert len(refused) == 15
     assert ledger.spent <= worst * 5.5
     assert "max_cost" in refused[0]
+
+
+@pytest.mark.parametrize("ceiling", [math.nan, math.inf, -1, -math.inf, "1", True])
+def test_a_ceiling_is_an_amount_of_money(ceiling: Any) -> None:
+    """What is none would hold nothing back, or everything; the error says what to give."""
+    with pytest.raises(ValueError, match=r"max_cost=.*give dollars, 0 or more"):
+        Ledger(ceiling)
+
+
+def test_what_cannot_be_compared_with_the_ceiling_is_refused() -> None:
+    """An account that came to hold NaN lets nothing through."""
+    ledger = Ledger(1.0, spent=math.nan)
+
+    with pytest.raises(CeilingReached):
+        ledger.reserve(ASK)
 
 
 def test_without_a_ceiling_nothing_is_counted() -> None:
