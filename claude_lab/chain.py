@@ -70,8 +70,8 @@ class Chain:
         self.seen[question] = await self.ask(question)
         self.shapes[question] = pattern(self.seen[question])
 
-    async def all(self, *questions: Question) -> None:
-        """Ask several, a few at once."""
+    async def all(self, *questions: Question) -> list[Pattern]:
+        """Ask several, a few at once, and return their shapes."""
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def gated(question: Question) -> None:
@@ -79,6 +79,13 @@ class Chain:
                 await self.shape(question)
 
         await asyncio.gather(*(gated(question) for question in dict.fromkeys(questions)))
+        return [self.shapes[question] for question in questions]
+
+    async def again(self, *questions: Question) -> list[Pattern]:
+        """Ask several a second time, with no others under way: a busy machine blurs the steps."""
+        for question in questions:
+            self.shapes.pop(question, None)
+        return await self.all(*questions)
 
     async def streams(self, question: Question) -> bool:
         """Whether a question's answer streams; a doubtful one gets a second look at a quarter of the pace."""
@@ -171,12 +178,14 @@ CHANGES: tuple[tuple[dict[str, Any], Cause, str], ...] = (
 
 
 async def stepped(chain: Chain, question: Question, when: str) -> Finding:
-    """Name the cause by its byte or time steps, at three sizes and two rates."""
+    """Name the cause by its byte or time steps, at three sizes and two rates; what they leave open is asked again."""
     questions = [question.but(**change) for change in (LARGE, HUGE, HALF_PACE)]
-    await chain.all(*questions)
-    shapes = [chain.shapes[other] for other in questions]
     cured = "sending `X-Accel-Buffering: no`" if when == NO_MARK else ""
+    shapes = await chain.all(*questions)
     cause = by_steps(chain, shapes, cured=bool(cured))
+    if cause is Cause.UNKNOWN:
+        shapes = await chain.again(*questions)
+        cause = by_steps(chain, shapes, cured=bool(cured))
     told = ("steps", "wire steps", "clumps")
     telling = next((shape for shape in shapes if shape.kind in told), chain.shapes[question])
     if cause is Cause.CLUMPS:

@@ -238,6 +238,20 @@ def test_a_slow_machine_is_not_a_proxy(jitter: float) -> None:
     assert not [cause for _, cause in found if cause is not Cause.UNKNOWN]
 
 
+def test_a_moment_too_busy_to_tell_is_looked_at_again() -> None:
+    """What the first look leaves open because of our own lateness, the second may tell."""
+    rule, asked = Rule.preset("haproxy-like clumps"), set[Question]()
+
+    def ask(question: Question) -> Awaitable[Observation]:
+        late = 0.0 if question in asked else 0.15
+        asked.add(question)
+        return chain(rule, jitter=late)(question)
+
+    _, verdict, found = examined(ask)
+
+    assert (verdict, found) == ("held", [(ALWAYS, Cause.CLUMPS)])
+
+
 def watched(*rules: Rule, group: int = 1) -> Observation:
     """Return what a foreign URL shows: the same reads, without the origin's own times."""
     ask = chain(*rules, late=lambda number: -(number % group) * 0.025)
