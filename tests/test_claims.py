@@ -40,13 +40,15 @@ def claim_about(words: str) -> Claim:
     return claim
 
 
+WITHOUT_BOTH = {"missing": ("proxy_buffering off;", "proxy_http_version 1.1;")}
 # The claim, by the beginning of its quote; the change that takes its cause away; and the verdict then.
 FLIPS: list[tuple[str, dict[str, Any], str]] = [
     ("When a model like", {"words": 1}, "does not hold"),
     ("Anthropic API key", {"key": "any"}, "does not hold"),
     ("It's simpler", {"extra": "standard"}, "does not hold"),
     ("This is a mistake", {"presets": ("nginx-1.22",)}, "agrees"),
-    ("Claude's prompt caching", {"kind": "cache_creation_input_tokens"}, "speaks against it"),
+    ("This is a mistake", {"presets": ("nginx-1.30",)}, "speaks against it"),
+    ("Claude's prompt caching", {"marked": False}, "speaks against it"),
     ("The usage object", {"marked": False}, "holds"),
     ("If you're processing", {"documents": 10}, "speaks against it"),
     ("This can happen", {"first": "async"}, "holds"),
@@ -56,32 +58,43 @@ FLIPS: list[tuple[str, dict[str, Any], str]] = [
     ("The SSE format", {"forms": ("as in the article",)}, "holds"),
     ("One thing to watch", {"client": "async"}, "does not hold"),
     ('"X-Accel-Buffering"', {"header": False}, "does not hold"),
+    ('"X-Accel-Buffering"', {"spare": ("proxy_buffering off;",)}, "holds"),
     ("model=", {"name": "claude-haiku-5-5"}, "holds"),
     ("MAX_RETRIES = 3", {"spare": 1}, "holds"),
     ("return await fn", {"method": "create"}, "holds"),
+    ("return await fn", {"other": "stream"}, "does not hold"),
     ("async for line", {"separator": " "}, "holds"),
     ("Each error type", {"second": "none"}, "holds"),
     ("RateLimitError", {"second": "none"}, "holds"),
     ("AuthenticationError", {"statuses": (429,)}, "does not hold"),
     ("raise #", {"statuses": (401, 529)}, "does not hold"),
-    ("BadRequestError", {"bad": (), "size_status": 400}, "holds"),
+    ("BadRequestError", {"bad": ("a prompt beyond the window",)}, "holds"),
+    ("BadRequestError", {"bad": ("no message", "an unknown field")}, "does not hold"),
     ("APIConnectionError", {"at": "before headers"}, "holds"),
-    ("Other", {"statuses": (429,)}, "holds"),
-    ("An exponential backoff", {"client_retries": 0}, "holds"),
+    ("Other", {"statuses": (403, 404)}, "holds"),
+    ("Other", {"statuses": (503, 529)}, "does not hold"),
+    ("An exponential backoff", {"default": 0}, "holds"),
+    ("An exponential backoff", {"bare": 1}, "does not hold"),
     ("When I tested", {"failures": 3}, "does not hold"),
     ("The backoff worked", {"failures": 1}, "does not hold"),
-    ("Rate limits differ", {"rpm": 60_000}, "does not hold"),
+    ("Rate limits differ", {"limits": (50, 50)}, "speaks against it"),
+    ("and if your retry", {"rpm": 60_000}, "does not hold"),
     ("I'd recommend", {"prefix": "OTHER_"}, "does not hold"),
-    ("For Nginx reverse", {"missing": ()}, "does not hold"),
-    ("proxy_buffering off; #", {"buffering": True}, "does not hold"),
+    ("I'd recommend", {"changes": tuple(errors.READS)}, "holds"),
+    ("For Nginx reverse", {"line": "proxy_cache off;"}, "does not hold"),
+    ("proxy_buffering off; #", {"line": "proxy_cache off;"}, "does not hold"),
+    ("proxy_buffering off; #", {"header": False}, "holds"),
     ("proxy_read_timeout", {"gap": 1.0}, "holds"),
-    ("Leaving out", {"missing": ("proxy_buffering off;", "proxy_http_version 1.1;"), "fields": ()}, "holds"),
-    ("That's not streaming", {"count": 20}, "holds"),
+    ("Leaving out", {"missing": ("proxy_cache off;",)}, "does not hold"),
+    ("Leaving out", {**WITHOUT_BOTH, "header": False, "counts": (20, 40)}, "holds"),
+    ("That's not streaming", {"counts": (20, 40)}, "holds"),
+    ("That's not streaming", {"http_version": "1.1"}, "does not hold"),
     ("First, combining", {"marked": False}, "holds"),
     ("But when using", {"marked": False}, "holds"),
     ("Restarting", {"after": 0}, "does not hold"),
-    ("proxy_buffering off is", {"chains": ("nginx over HTTPS",)}, "holds"),
-    ("Adding except", {"quiet": False}, "holds"),
+    ("proxy_buffering off is", {"chains": ("nginx over HTTPS",)}, "agrees"),
+    ("proxy_buffering off is", {"chains": ("jupyter-server-proxy",)}, "speaks against it"),
+    ("Adding except", {"then": "raise"}, "holds"),
     ("Switching to", {"own_client": True}, "holds"),
     ("Either BASE_DELAY", {"load": 0.5}, "holds"),
     ("Check Anthropic's", {"high": 1.0}, "does not hold"),
@@ -104,7 +117,7 @@ def comes_out(words: str, change: dict[str, Any], expected: str) -> None:
     assert verdict != verdict_of(claim)
 
 
-@pytest.mark.parametrize(("words", "change", "expected"), FLIPS, ids=[words for words, _, _ in FLIPS])
+@pytest.mark.parametrize(("words", "change", "expected"), FLIPS, ids=[f"{words}: {kind}" for words, _, kind in FLIPS])
 def test_without_its_cause_a_verdict_is_another(words: str, change: dict[str, Any], expected: str) -> None:
     """The same experiment with one thing changed gives the other verdict: what is committed could have been wrong."""
     comes_out(words, change, expected)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import anthropic
+import httpx
 
 from claims import bench
 from claims.bench import ASK, BRISK, TEXT
@@ -33,43 +35,57 @@ class Cached:
     read_of_written: bool
     events_before_text: int
     final_usage: bool
-    code_lines: int
+
+
+def asked_twice(marked: bool) -> list[list[Any]]:
+    """Stream two answers to the same long prompt, perhaps marked for the cache; return the SDK's events of each."""
+    block = {**HANDBOOK, **(EPHEMERAL if marked else {})}
+    ask = {**ASK, "messages": [{"role": "user", "content": [block, {"type": "text", "text": "When?"}]}]}
+    seen = []
+    with FakeClaude(Scenario(answer=TEXT, pace="instant")) as fake:
+        with anthropic.Anthropic(base_url=fake.url, api_key="lab", max_retries=0) as sdk:
+            for _ in range(2):
+                with sdk.messages.stream(**ask) as stream:
+                    seen.append(list(stream))
+    return seen
 
 
 def cache(marked: bool = True) -> Cached:
     """Ask twice with a cacheable prompt, streamed, and note the first event that says whether the cache was hit."""
-    block = {**HANDBOOK, **(EPHEMERAL if marked else {})}
-    ask = {**ASK, "messages": [{"role": "user", "content": [block, {"type": "text", "text": "When?"}]}]}
-    with FakeClaude(Scenario(answer=TEXT, pace="instant")) as fake:
-        with anthropic.Anthropic(base_url=fake.url, api_key="lab", max_retries=0) as sdk:
-            seen: list[list[Any]] = []
-            for _ in range(2):
-                with sdk.messages.stream(**ask) as stream:
-                    seen.append(list(stream))
-                    usage = stream.get_final_message().usage
-    written = seen[0][0].message.usage.cache_creation_input_tokens or 0
-    first = seen[1][0]
-    read = first.message.usage.cache_read_input_tokens or 0
-    before = next(number for number, event in enumerate(seen[1]) if event.type == "text")
-    return Cached(first.type, read, bool(written) and read == written, before, usage.output_tokens > 0, 1)
+    earlier, later = asked_twice(marked)
+    written = earlier[0].message.usage.cache_creation_input_tokens or 0
+    read = later[0].message.usage.cache_read_input_tokens or 0
+    before = next(number for number, event in enumerate(later) if event.type == "text")
+    final = next(event.message.usage for event in later if event.type == "message_stop")
+    return Cached(later[0].type, read, bool(written) and read == written, before, final.output_tokens > 0)
 
 
 @dataclass(frozen=True)
 class Priced:
-    """Dollars of input for the second of two equal requests, beside one without a cache."""
+    """Dollars for a million tokens of a prompt, and what a cache makes of one and of ten requests, in percent."""
 
     plain: float
-    read: float
     written: float
+    read: float
+    one_percent: int
+    ten_percent: int
 
 
-def prices(kind: str = "cache_read_input_tokens") -> Priced:
-    """Price input tokens plain, written to a cache and read from it, by the price list of November 2026."""
-    plain, read, written = (
-        round(10 * spending.cost(ASK["model"], {name: 10**5}), 6)
-        for name in ("input_tokens", kind, "cache_creation_input_tokens")
+def prices(marked: bool = True) -> Priced:
+    """Ask twice with a prompt marked for the cache of five minutes, twice without, and price the usage by the list."""
+    events = [answer[0].message.usage for mark in (False, marked) for answer in asked_twice(mark)]
+    plain, _, written, read = (
+        spending.cost(ASK["model"], {**usage.model_dump(), "output_tokens": 0}) * 1e6 / size_of(usage)
+        for usage in events
     )
-    return Priced(plain, read, written)
+    one, ten = written / plain, (written + 9 * read) / (10 * plain)
+    return Priced(round(plain, 3), round(written, 3), round(read, 3), round(100 * one), round(100 * ten))
+
+
+def size_of(usage: Any) -> int:
+    """Return a prompt's tokens, wherever they came from."""
+    parts = (usage.input_tokens, usage.cache_creation_input_tokens, usage.cache_read_input_tokens)
+    return sum(part or 0 for part in parts)
 
 
 @dataclass(frozen=True)
@@ -100,42 +116,74 @@ def batch(documents: int = 1000) -> Batched:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """What cancelling a reader does whose generator returns quietly."""
+    """What the clause makes of a reader who leaves, and of a task and a timeout that cancel the generator."""
 
+    entered: bool
+    upstream: str
+    errors: int
+    clean_without: bool
     task_cancelled: bool
     timeout_raised: bool
     text_whole: bool
 
 
-def return_on_cancel(quiet: bool = True) -> Cancelled:
-    """Add the FAQ's clause to the listing's generator, cancel a task that reads it, and let a timeout end another."""
-    clause = "    except asyncio.CancelledError:\n        return\n" if quiet else ""
-    place = "    except anthropic.RateLimitError:\n"
-    with bench.article("async", Scenario(answer=TEXT, pace=BRISK), changes=((place, clause + place),)) as served:
+PLACE = "    except anthropic.RateLimitError:\n"
+
+
+def return_on_cancel(then: str = "return") -> Cancelled:
+    """Add the FAQ's clause to the listing, leave in mid-stream, then cancel its generator by a task and a timeout."""
+    clause = f"    except asyncio.CancelledError:\n        entered.append(True)\n        {then}\n"
+    with listing(PLACE) as served:
+        without = leave(served)
+    with listing(clause + PLACE) as served:
+        entered, upstream, errors = leave(served)
         source, request = served.names["stream_claude"], served.names["ChatRequest"](message="?")
+        task = in_own_loop(served, lambda: cancelled(source(request)))
+        clean = without == (False, "client left", 0)
+        return Cancelled(entered, upstream, errors, clean, task, *in_own_loop(served, lambda: timed(source(request))))
 
-        async def read(into: list[str]) -> None:
-            async for frame in source(request):
-                into.append(frame)
 
-        async def cancelled() -> bool:
-            frames: list[str] = []
-            task = asyncio.ensure_future(read(frames))
-            await bench.until(lambda: bool(frames))
-            task.cancel()
-            await asyncio.wait({task})
-            return task.cancelled()
+def listing(clauses: str) -> contextlib.AbstractContextManager[bench.Bench]:
+    """Serve the listing with these words where its first clause begins."""
+    return bench.article("async", Scenario(answer=TEXT, pace=BRISK), changes=((PLACE, clauses),))
 
-        async def timed() -> tuple[bool, bool]:
-            frames: list[str] = []
-            try:
-                async with asyncio.timeout(0.3):
-                    await read(frames)
-            except TimeoutError:
-                return True, False
-            return False, any('"done"' in frame for frame in frames)
 
-        return Cancelled(in_own_loop(served, cancelled), *in_own_loop(served, timed))
+def leave(served: bench.Bench) -> tuple[bool, str, int]:
+    """Leave in mid-stream; return whether the clause ran, how the upstream ended, and how many errors there were."""
+    entered = served.names["entered"] = []
+    with bench.heard() as told:
+        with httpx.stream("POST", **served.ask(), trust_env=False) as answer:
+            next(answer.iter_bytes())
+        asyncio.run(bench.until(lambda: served.fake.requests[0].ended != "open"))
+        httpx.get(f"{served.url}/health", trust_env=False)  # by its answer the loop has been around
+    return bool(entered), served.fake.requests[0].ended, len(told) + len(served.failures)
+
+
+async def read(source: AsyncIterator[str], into: list[str]) -> None:
+    """Read a generator to its end."""
+    async for frame in source:
+        into.append(frame)
+
+
+async def cancelled(source: AsyncIterator[str]) -> bool:
+    """Cancel a task that reads; return whether it says so afterwards."""
+    frames: list[str] = []
+    task = asyncio.ensure_future(read(source, frames))
+    await bench.until(lambda: bool(frames))
+    task.cancel()
+    await asyncio.wait({task})
+    return task.cancelled()
+
+
+async def timed(source: AsyncIterator[str]) -> tuple[bool, bool]:
+    """Let a timeout cut an answer; return whether it was raised, and whether the text was whole."""
+    frames: list[str] = []
+    try:
+        async with asyncio.timeout(0.3):
+            await read(source, frames)
+    except TimeoutError:
+        return True, False
+    return False, any('"done"' in frame for frame in frames)
 
 
 def in_own_loop(served: bench.Bench, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

@@ -7,9 +7,10 @@ import contextlib
 import inspect
 import itertools
 import logging
+import os
 import runpy
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,12 @@ BRISK = Pace(0.06, 0.04, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Bench:
-    """The article's server at `url`, the fake behind it, and the listing's own names."""
+    """The article's server at `url`, the fake behind it, the listing's own names, and what died unseen on its loop."""
 
     url: str
     fake: FakeClaude
     names: dict[str, Any]
+    failures: list[BaseException]
 
     def ask(self, message: str = "Hello!") -> dict[str, Any]:
         """Return the arguments of a POST to the article's endpoint."""
@@ -66,11 +68,8 @@ def article(
 
     The model that the listing names does not exist, so it gives way to one that does, unless a change keeps it.
     """
-    source = article_server.source(client)
-    for old, new in (*changes, *([] if changes and changes[0][0] == NAMED else [(NAMED, WITHOUT_THOUGHTS)])):
-        if source.count(old) != 1:
-            raise ValueError(f"{old!r} is {source.count(old)} times in the listing; it must be there once.")
-        source = source.replace(old, new)
+    model = [] if changes and changes[0][0] == NAMED else [(NAMED, WITHOUT_THOUGHTS)]
+    source = replaced(article_server.source(client), (*changes, *model))
     names: dict[str, Any] = {"__name__": "article_listing"}
     exec(compile(source, "main.py", "exec"), names)
     with FakeClaude(scenario or Scenario(answer=TEXT, pace="instant")) as fake:
@@ -79,7 +78,7 @@ def article(
         names["client"] = KINDS[client](base_url=fake.url, api_key="lab", max_retries=0)
         served = serve(names["app"], on=loop)
         try:
-            yield Bench(served.url, fake, names)
+            yield Bench(served.url, fake, names, loop.failures)
         finally:
             with quiet():
                 served.stop()
@@ -100,6 +99,24 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def heard(name: str = "uvicorn.error", level: int = logging.WARNING) -> Iterator[list[str]]:
+    """Collect what a logger is told of this level or above, before any other filter sees it."""
+    told: list[str] = []
+
+    def listen(record: logging.LogRecord) -> bool:
+        if record.levelno >= level:
+            told.append(record.getMessage())
+        return True
+
+    logger = logging.getLogger(name)
+    logger.filters.insert(0, listen)
+    try:
+        yield told
+    finally:
+        logger.removeFilter(listen)
 
 
 def at_once(entries: list[Entry]) -> int:
@@ -135,6 +152,37 @@ def articles_loop(base_delay: float = 1.0, attempts: int = 3) -> Callable[..., A
     loop: Callable[..., Awaitable[Any]] = runpy.run_path(str(LISTINGS / "retry.py"))["call_with_retry"]
     loop.__globals__.update(BASE_DELAY=base_delay, MAX_RETRIES=attempts)
     return loop
+
+
+def loop_as_printed(changes: Mapping[str, str] | None = None) -> Callable[..., Awaitable[Any]]:
+    """Return the article's `call_with_retry` with the constants it sets itself; `changes` are words to replace."""
+    source, names = replaced((LISTINGS / "retry.py").read_text("utf-8"), (changes or {}).items()), {}
+    exec(compile(source, "retry.py", "exec"), names)
+    loop: Callable[..., Awaitable[Any]] = names["call_with_retry"]
+    return loop
+
+
+def replaced(source: str, changes: Iterable[tuple[str, str]]) -> str:
+    """Return a listing with some words replaced. Raises ValueError where they are not there exactly once."""
+    for old, new in changes:
+        if source.count(old) != 1:
+            raise ValueError(f"{old!r} is {source.count(old)} times in the listing; it must be there once.")
+        source = source.replace(old, new)
+    return source
+
+
+@contextlib.contextmanager
+def environment(*without: str, **named: str) -> Iterator[None]:
+    """Set some environment variables, and take others away, for a while."""
+    before = dict(os.environ)
+    for name in without:
+        os.environ.pop(name, None)
+    os.environ.update(named)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 async def until(done: Callable[[], bool], seconds: float = 20.0) -> None:

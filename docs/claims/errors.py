@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import anthropic
 import httpx2
 
-from claims.bench import ASK, TEXT, articles_loop, call, discard, sdk_of
-from claude_lab import clock, faults, retrying
+from claims.bench import (
+    ASK,
+    TEXT,
+    WITHOUT_THOUGHTS,
+    articles_loop,
+    call,
+    discard,
+    environment,
+    loop_as_printed,
+    sdk_of,
+)
+from claude_lab import clock, faults, model, retrying
 from claude_lab.failure import HOPELESS
 from claude_lab.fake import FakeClaude
 from claude_lab.faults import Fault
@@ -63,47 +72,62 @@ def refused_for_good(statuses: tuple[int, ...] = (401, 400)) -> Final:
     return Final(tuple(each.requests for each in calls), tuple(each.ended for each in calls))
 
 
+LONG = "Why is the sky blue? " * 50_000
 BAD: dict[str, dict[str, Any]] = {
     "no message": {"messages": []},
     "an unknown field": {"extra_body": {"mood": "calm"}},
     "max_tokens below zero": {"max_tokens": -1},
     "a prefilled answer": {"messages": [*ASK["messages"], {"role": "assistant", "content": "Because"}]},
     "a role that is none": {"messages": [{"role": "sky", "content": "?"}]},
+    "a prompt beyond the window": {"model": WITHOUT_THOUGHTS, "messages": [{"role": "user", "content": LONG}]},
 }
+"""Requests that the API refuses with 400: the last is longer than the model's 200,000 tokens."""
 
 
 @dataclass(frozen=True)
 class Bad:
-    """What BadRequestError was raised for."""
+    """What BadRequestError was raised for, what shortening the message cured, and how a body of 33 MB is refused."""
 
     raised: int
-    about_length: int
+    shortened: int
+    said_too_long: int
+    both: int
     size_status: int
-    size_is_bad_request: bool
+    size_error: str
 
 
-def bad_requests(bad: tuple[str, ...] = tuple(BAD), size_status: int = 413) -> Bad:
-    """Send requests that the API refuses with 400, and one that is too large; look at what the errors are about."""
+def bad_requests(bad: tuple[str, ...] = tuple(BAD)) -> Bad:
+    """Send requests that the API refuses with 400, then each with its message cut short, and one of 33 MB."""
 
     async def main() -> Bad:
-        raised, length = 0, 0
         async with sdk_of(FakeClaude(plan())) as sdk:
+            seen = []
             for name in bad:
-                try:
-                    await sdk.messages.create(**{**ASK, **BAD[name]})
-                except anthropic.BadRequestError as error:
-                    raised += 1
-                    length += "too long" in error.message
-        async with sdk_of(
-            FakeClaude(plan(faults.Refusal(status=size_status, message="Request exceeds the maximum size")))
-        ) as sdk:
-            try:
-                await sdk.messages.create(**ASK)
-            except anthropic.APIStatusError as error:
-                return Bad(raised, length, error.status_code, isinstance(error, anthropic.BadRequestError))
-        raise RuntimeError("The request that is too large was not refused.")
+                first, again = [await refusal(sdk, **change) for change in (BAD[name], cut_short(BAD[name]))]
+                if isinstance(first, anthropic.BadRequestError):
+                    seen.append((again is None, "too long" in first.message))
+            large = await refusal(sdk, messages=[{"role": "user", "content": "x" * (33 << 20)}])
+        cured, said = [sum(column) for column in zip(*seen, strict=True)]
+        status = large.status_code if large else 200
+        return Bad(len(seen), cured, said, sum(map(all, seen)), status, type(large).__name__)
 
     return clock.run_virtual(main())
+
+
+async def refusal(sdk: anthropic.AsyncAnthropic, **change: Any) -> anthropic.APIStatusError | None:
+    """Ask once; return the error, if there is one."""
+    try:
+        await sdk.messages.create(**{**ASK, **change})
+    except anthropic.APIStatusError as error:
+        return error
+    return None
+
+
+def cut_short(change: dict[str, Any], characters: int = 20) -> dict[str, Any]:
+    """Return a request's fields with each message cut to its first characters, as the article advises."""
+    if "messages" not in change:
+        return change
+    return {**change, "messages": [{**each, "content": each["content"][:characters]} for each in change["messages"]]}
 
 
 @dataclass(frozen=True)
@@ -143,42 +167,52 @@ def named(error: Exception) -> str:
     return f"`{type(error).__module__.partition('.')[0]}.{type(error).__name__}`"
 
 
-OTHERS = (408, 409, 500, 502, 503, 504, 529)
+OTHERS = (402, 403, 404, 408, 409, 413, 422, 500, 502, 503, 504, 529)
 
 
 @dataclass(frozen=True)
 class Others:
-    """How many passing errors were survived."""
+    """Of some statuses, each given once before an answer: which the article's loop survived, and which ours."""
 
     statuses: tuple[int, ...]
-    article: int
-    ours: int
+    article: tuple[int, ...]
+    ours: tuple[int, ...]
+    left_alone: tuple[int, ...]
 
 
-def passing_errors(statuses: tuple[int, ...] = OTHERS) -> Others:
+def other_errors(statuses: tuple[int, ...] = OTHERS) -> Others:
     """Refuse one call each with these statuses once, and answer the second attempt, if there is one."""
-    ended = [
-        [call(plan(faults.Refusal(status=status)), loop).ended for status in statuses] for loop in (None, by_policy)
-    ]
-    article, ours = (sum(each == "answered" for each in calls) for calls in ended)
-    return Others(statuses, article, ours)
+    article, ours = (
+        tuple(each for each in statuses if call(plan(faults.Refusal(status=each)), loop).ended == "answered")
+        for loop in (None, by_policy)
+    )
+    return Others(statuses, article, ours, tuple(each for each in statuses if each not in ours))
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """Requests for an error that the loop does not retry, and for one that it does."""
+    """Requests of the loop around a client with its default retries, and around one without any."""
 
-    client_retries: int
-    overloaded_requests: int
-    limited_requests: int
+    default: int
+    overloaded: int
+    limited: int
+    bare_final: tuple[int, ...]
+    bare_limited: int
+    bare_dropped: int
 
 
-def loop_and_client(client_retries: int = 2) -> Hidden:
-    """Put the loop around a client with its default retries, against an upstream that refuses for good."""
-    over, limited = (
-        call(plan(*[kind()] * 20), max_retries=client_retries) for kind in (faults.Overloaded, faults.RateLimited)
-    )
-    return Hidden(client_retries, over.requests, limited.requests)
+def loop_and_client(default: int = 2, bare: int = 0) -> Hidden:
+    """Put the loop around a client with its default retries, and around one with none; let every request fail."""
+
+    def asked(fault: Fault, retries: int) -> int:
+        return call(plan(*[fault] * 20), max_retries=retries).requests
+
+    limited, over, drop = faults.RateLimited(), faults.Overloaded(), faults.Drop(at="before headers")
+    final = (over, faults.Refusal(status=500), faults.Refusal(status=403))
+    return Hidden(
+        default, asked(over, default), asked(limited, default),
+        tuple(asked(each, bare) for each in final), asked(limited, bare), asked(drop, bare),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -220,37 +254,67 @@ def interval(rpm: float = 6) -> Interval:
 
 
 @dataclass(frozen=True)
+class Plans:
+    """What one pair of constants does under the limits of two plans."""
+
+    limits: tuple[int, ...]
+    served: tuple[float, ...]
+
+
+def two_plans(limits: tuple[int, ...] = (50, 1000)) -> Plans:
+    """Play a day of 60 calls a minute with the article's constants under a limit of 50 a minute, and of 1,000."""
+    days = [Scenario.steady(rpm=rpm, load=60 / rpm, requests=1000) for rpm in limits]
+    rows = [model.day(day, RetryPolicy.article(3, 1.0)).rows() for day in days]
+    return Plans(limits, tuple(round(100 * sum(row.outcome == "ok" for row in each) / len(each), 1) for each in rows))
+
+
+READS = {
+    "import asyncio\n": "import asyncio\nimport os\n",
+    "MAX_RETRIES = 3": 'MAX_RETRIES = int(os.environ.get("MAX_RETRIES", 3))',
+    "BASE_DELAY = 1.0": 'BASE_DELAY = float(os.environ.get("BASE_DELAY", 1.0))',
+}
+"""What would have to change in the listing for it to read them."""
+
+
+@dataclass(frozen=True)
 class Configured:
-    """What a server reads from its environment."""
+    """Requests of the listing and its first wait, where all are refused: as printed, and with its lines changed."""
 
-    max_retries: int
-    base_delay: float
-    as_attempts: int
+    requests: int
+    wait: float
+    changed_requests: int
+    changed_wait: float
+    ours: int
 
 
-def from_environment(prefix: str = "") -> Configured:
-    """Set MAX_RETRIES and BASE_DELAY in the environment and read the server's settings."""
-    before = dict(os.environ)
-    os.environ.update({f"{prefix}MAX_RETRIES": "6", f"{prefix}BASE_DELAY": "2.5"})
-    try:
-        read = Settings(_env_file=None)
-        counted = Settings(_env_file=None, retry_unit="attempts")
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    return Configured(read.max_retries, read.base_delay, counted.retries)
+def from_environment(prefix: str = "", changes: tuple[str, ...] = ()) -> Configured:
+    """Set MAX_RETRIES=6 and BASE_DELAY=2.5, start the article's retry.py, as printed and reading them; refuse all."""
+    named = {f"{prefix}MAX_RETRIES": "6", f"{prefix}BASE_DELAY": "2.5"}
+    with environment(**named):
+        printed, changed = (loop_as_printed({old: READS[old] for old in lines}) for lines in (changes, READS))
+        ours = Settings(_env_file=None, retry_unit="attempts").retries + 1
+    calls = [call(plan(*[faults.RateLimited()] * 9), loop) for loop in (printed, changed)]
+    told = [value for each in calls for value in (each.requests, each.waits[0])]
+    return Configured(*told, ours)
 
 
 @dataclass(frozen=True)
 class Unprotected:
-    """The loop given a stream."""
+    """The loop given a stream, and given a call that answers whole."""
 
     error: str
     requests: int
+    whole: str
 
 
-def around_a_stream(method: str = "stream") -> Unprotected:
-    """Hand the SDK's `messages.stream` to the article's loop, as its listing calls other methods."""
+def around_a_stream(method: str = "stream", other: str = "create") -> Unprotected:
+    """Hand the SDK's `messages.stream` to the article's loop, then its `messages.create`."""
+    (error, requests), (whole, _) = given(method), given(other)
+    return Unprotected(error, requests, whole)
+
+
+def given(method: str) -> tuple[str, int]:
+    """Run the article's loop around a method of the SDK; return the error, and how many requests came."""
     fake = FakeClaude(plan())
 
     async def main() -> str:
@@ -266,4 +330,4 @@ def around_a_stream(method: str = "stream") -> Unprotected:
                 return type(error).__name__
         return "none"
 
-    return Unprotected(clock.run_virtual(main()), len(fake.requests))
+    return clock.run_virtual(main()), len(fake.requests)

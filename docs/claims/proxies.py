@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,36 +32,79 @@ def one_by_one(trace: Trace) -> bool:
 
 
 ROADS: dict[str, dict[str, Any]] = {
-    "HTTP": {},
-    "HTTPS, HTTP/1.1": {"tls": True},
-    "HTTPS, HTTP/2": {"tls": True, "http2": True},
+    "plain HTTP": {},
+    "HTTPS with HTTP/1.1": {"tls": True},
+    "HTTPS with HTTP/2": {"tls": True, "http2": True},
     "gzip": {"gzip": True, "gzip_types": frozenset({"text/event-stream"})},
+    "HTTP/1.0 to the app": {"http_version": "1.0"},
 }
+"""How a reader may reach nginx; the last is how nginx asks the app where its version is older than 1.29.7 and no line
+says otherwise."""
+
+
+def roads_of(*missing: str, header: bool, count: int = EVENTS) -> dict[str, Trace]:
+    """Predict each road through the article's location, without some of its lines, with or without the app's header."""
+    asked, fields = Asked(accept_encoding="gzip"), HEADER if header else ()
+    rules = {name: Rule.from_nginx_conf(location(*missing), **changes) for name, changes in ROADS.items()}
+    return {name: predict(rule, schedule(count), fields=fields, asked=asked) for name, rule in rules.items()}
+
+
+def held(*missing: str, header: bool) -> tuple[str, ...]:
+    """Return the roads that hold a stream."""
+    return tuple(name for name, trace in roads_of(*missing, header=header).items() if not one_by_one(trace))
 
 
 @dataclass(frozen=True)
-class Without:
-    """The article's location without `proxy_buffering off`: which roads stream."""
+class Cures:
+    """Which roads hold a stream: with the app's header and the location's line, with one of them, with neither."""
 
     roads: int
-    with_header: int
-    without_header: tuple[str, ...]
-    held: tuple[str, ...]
-    bursts_when_held: int
+    both: tuple[str, ...]
+    header_alone: tuple[str, ...]
+    line_alone: tuple[str, ...]
+    neither: tuple[str, ...]
 
 
-def without_the_line(missing: tuple[str, ...] = (OFF,), header: bool = True) -> Without:
-    """Leave one line out of the article's location and predict each road, with the app's header and without it."""
-    events = schedule(EVENTS)
-    fields = HEADER if header else ()
-    asked = Asked(accept_encoding="gzip")
-    rules = {name: Rule.from_nginx_conf(location(*missing), **changes) for name, changes in ROADS.items()}
-    marked = [one_by_one(predict(rule, events, fields=fields, asked=asked)) for rule in rules.values()]
-    bare = {name: predict(rule, events, asked=asked) for name, rule in rules.items()}
-    streams = tuple(name for name, trace in bare.items() if one_by_one(trace))
-    held = tuple(name for name in rules if name not in streams)
-    bursts = [len(bare[name].bursts()) for name in held]
-    return Without(len(rules), sum(marked), streams, held, min(bursts, default=0))
+def cures(line: str = OFF, header: bool = True, spare: tuple[str, ...] = ()) -> Cures:
+    """Take the app's header, `proxy_buffering off` and both out of the article's whole system, and predict each road.
+
+    `line` is what is taken for the location's cure, `spare` what is missing anyway, and without `header` the app
+    never sends one.
+    """
+    return Cures(
+        len(ROADS),
+        held(*spare, header=header),
+        held(*{*spare, line}, header=header),
+        held(*spare, header=False),
+        held(*{*spare, line}, header=False),
+    )
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What came through the article's location without its first line."""
+
+    streams: tuple[str, ...]
+    lost_bytes: int
+    roads: int
+    at_once: tuple[str, ...]
+    long_at_once: tuple[str, ...]
+
+
+def collected(
+    missing: tuple[str, ...] = (OFF,), header: bool = True, counts: tuple[int, int] = (60, 1200)
+) -> Collected:
+    """Send a stream through the article's location without its first line; predict the other roads, and a long answer.
+
+    `at_once` are the roads on which an answer of 5.6 KB comes in one burst where the app sends no header,
+    `long_at_once` those on which one of 113 KB does.
+    """
+    real = through_nginx(missing, HEADER if header else ())
+    short, long = (
+        tuple(name for name, trace in roads_of(*missing, header=False, count=count).items() if len(trace.bursts()) == 1)
+        for count in counts
+    )
+    return Collected(real.streams, real.lost_bytes, len(ROADS), short, long)
 
 
 @dataclass(frozen=True)
@@ -72,7 +116,7 @@ class Real:
 
 
 def through_nginx(missing: tuple[str, ...] = (OFF,), fields: tuple[tuple[str, str], ...] = HEADER) -> Real:
-    """Send a stream through the article's location without its first line, with the article's header and without it."""
+    """Send a stream through a real nginx, where one is installed, with the article's header and without it."""
     rule = Rule.from_nginx_conf(location(*missing))
     events = [(at * 0.6, data) for at, data in schedule(EVENTS)]
     streams, lost = [], 0
@@ -87,18 +131,20 @@ def through_nginx(missing: tuple[str, ...] = (OFF,), fields: tuple[tuple[str, st
 
 @dataclass(frozen=True)
 class Sizes:
-    """How a buffered answer comes when the app closes the connection to end it."""
+    """How buffered answers come when the app closes the connection to end them."""
 
-    bursts: int
+    short_bytes: int
+    short_bursts: int
+    long_bytes: int
+    long_bursts: int
     steps: tuple[int, ...]
-    size_bytes: int
 
 
-def stairs(http_version: str = "1.0", count: int = 120) -> Sizes:
-    """Send an answer of 11 KB through nginx's defaults of 1.22, which ask the app with HTTP/1.0."""
-    trace = predict(Rule(http_version=http_version), schedule(count))
-    steps = tuple(mark.value for mark in trace.of("chunk"))
-    return Sizes(len(trace.bursts()), steps[:4], sum(steps))
+def stairs(http_version: str = "1.0", counts: tuple[int, int] = (20, 120)) -> Sizes:
+    """Send two answers through nginx's defaults of 1.22, which ask the app with HTTP/1.0: 2 KB and 11 KB."""
+    short, long = (predict(Rule(http_version=http_version), schedule(count)) for count in counts)
+    sizes = [tuple(mark.value for mark in trace.of("chunk")) for trace in (short, long)]
+    return Sizes(sum(sizes[0]), len(short.bursts()), sum(sizes[1]), len(long.bursts()), sizes[1][:4])
 
 
 @dataclass(frozen=True)
@@ -131,36 +177,13 @@ def read_timeout(gap: float = 0.1) -> Long:
     body = b"data: " + b"x" * 92 + b"\n\n"
     steady: list[Timed] = [(number * gap, body) for number in range(round(2.0 / gap) + 1)]
     paused: list[Timed] = [(0.0, body), (0.1, body), (2.0, body)]
-    lost = []
-    for events in (steady, paused):
+
+    def lost(events: list[Timed]) -> int:
         traces = course.send_through({"nginx": impatient}, events)
-        lost.append(course.passed(traces["sent"], traces["nginx"]).lost_bytes)
-    return Long(steady[-1][0] > impatient.read_timeout, *lost)
+        return course.passed(traces["sent"], traces["nginx"]).lost_bytes
 
-
-@dataclass(frozen=True)
-class Idle:
-    """The directives that change nothing."""
-
-    idle: tuple[str, ...]
-    matter: tuple[str, ...]
-
-
-def every_line(buffering: bool = False) -> Idle:
-    """Leave each line out of the article's location in turn, and predict each road without the app's header."""
-    events, asked = schedule(EVENTS), Asked(accept_encoding="gzip")
-    lines = [line.partition("#")[0].strip() for line in location().splitlines()]
-    lines = [line for line in lines if line.endswith(";") and "proxy_pass " not in line]
-
-    def seen(*missing: str) -> list[list[float]]:
-        rules = (Rule.from_nginx_conf(location(*missing), **changes) for changes in ROADS.values())
-        return [
-            predict(rule.but(buffering=True) if buffering else rule, events, asked=asked).arrivals for rule in rules
-        ]
-
-    whole = seen()
-    idle = tuple(line for line in lines if seen(line) == whole)
-    return Idle(idle, tuple(line for line in lines if line not in idle))
+    with ThreadPoolExecutor() as together:
+        return Long(steady[-1][0] > impatient.read_timeout, *together.map(lost, (steady, paused)))
 
 
 CHAINS: dict[str, tuple[Rule, Rule]] = {
@@ -186,7 +209,7 @@ class Causes:
 
 
 def who_holds(chains: tuple[str, ...] = tuple(CHAINS)) -> Causes:
-    """Put a stream through six hops that hold it, then add `proxy_buffering off` wherever there is an nginx."""
+    """Put a stream through six hops picked by hand that hold it, then add the line wherever there is an nginx."""
     events = schedule(EVENTS)
     asked = Asked(accept_encoding="gzip")
     held = [name for name in chains if not one_by_one(predict(CHAINS[name][0], events, asked=asked))]

@@ -126,10 +126,15 @@ STREAMING = [
     ),
     Claim(
         '"X-Accel-Buffering": "no", # Disable Nginx buffering — critical',
-        proxies.without_the_line,
-        lambda seen: seen.with_header == seen.roads,
-        "With the header {with_header} of {roads} roads stream even where nginx buffers; without it {held} do not.",
+        proxies.cures,
+        lambda seen: set(seen.line_alone) - set(seen.both),
+        "Of {roads} roads through the article's whole system these hold a stream: {both}; without the header"
+        " {line_alone}; without the location's line {header_alone}; without either {neither}.",
         "Send it, and set `proxy_buffering off` on every hop but the innermost: nginx removes the header.",
+        when=(
+            "the location lacks `proxy_buffering off`, and the road is {neither}",
+            lambda seen: seen.neither and not seen.header_alone,
+        ),
     ),
     Claim(
         "Testing with curl against a live server, the SSE stream looks like this:",

@@ -8,6 +8,12 @@ from claims.claim import Claim
 LESSON_1 = "[lesson 1](../notebooks/01_streaming.ipynb)"
 LESSON_2 = "[lesson 2](../notebooks/02_retry_experiments.ipynb)"
 
+
+def clean_exit(seen: accounts.Cancelled) -> bool:
+    """Whether the clause ran for a reader who left, hung up on the upstream, and nothing was complained of."""
+    return seen.entered and seen.upstream == "client left" and not seen.errors
+
+
 READERS = [
     Claim(
         "EventSource is GET-only — for POST requests, use fetch + ReadableStream",
@@ -59,9 +65,12 @@ LIMITATIONS = [
     Claim(
         "Claude's prompt caching reduces input token costs significantly.",
         accounts.prices,
-        lambda seen: seen.read < seen.plain,
-        "By the price list, dollars for a million input tokens: {plain} plain, {written} to write, {read} to read.",
-        "`claude_lab.spending.cost` reckons with all three.",
+        lambda seen: seen.one_percent < 100,
+        "By the price list, dollars for a million input tokens: {plain} plain, {written} to write for five minutes,"
+        " {read} to read. One request with the cache costs {one_percent} % of one without, ten in a row"
+        " {ten_percent} %.",
+        "Mark what is asked for again within five minutes; `claude_lab.spending.cost` reckons with all three.",
+        when=("the same prompt is asked for again in time", lambda seen: seen.ten_percent < 100),
         beyond="an invoice",
     ),
     Claim(
@@ -146,9 +155,10 @@ QUESTIONS = [
         "proxy_buffering off is missing from Nginx in most cases.",
         proxies.who_holds,
         lambda seen: not seen.not_cured,
-        "Of {held} hops that hold a stream the line cures {cured}; not {not_cured}.",
+        "Of these {held} hops, which are no sample, the line cures {cured}; not {not_cured}.",
         "Ask first who holds: `claude-lab doctor URL`.",
         when=("it is nginx that holds", lambda seen: len(seen.cured) > 0),
+        beyond="a count of cases",
     ),
     Claim(
         "Also check that the Content-Type: text/event-stream header is present — without it, browsers won't recognize"
@@ -168,10 +178,12 @@ QUESTIONS = [
     Claim(
         "Adding except asyncio.CancelledError: return inside stream_claude exits cleanly.",
         accounts.return_on_cancel,
-        lambda seen: seen.task_cancelled and seen.timeout_raised,
-        "With the clause a cancelled task says it was cancelled: {task_cancelled}; a timeout that cut the answer"
-        " raised: {timeout_raised}; the text was whole: {text_whole}.",
-        "No clause: never return from a cancellation.",
+        lambda seen: clean_exit(seen) and seen.task_cancelled and seen.timeout_raised,
+        "The reader left: clause entered: {entered}, upstream: {upstream}, errors: {errors}; without the clause as"
+        " clean: {clean_without}. Cancelled by the program itself: the task says it was cancelled: {task_cancelled}; a"
+        " timeout that cut the answer raised: {timeout_raised}; the text was whole: {text_whole}.",
+        "No clause: it is not needed, and a cancellation that returns hides a cut answer.",
+        when=("nobody but the server cancels it", lambda seen: clean_exit(seen)),
     ),
     Claim(
         "This can happen when using the synchronous anthropic.Anthropic() client inside an async context.",
