@@ -47,6 +47,8 @@ OWN = (
     'lab = Lab()\nlab.stream("Why is the sky blue?", max_tokens=5)\nrun = lab.stream("Why is the sky blue?"',
 )
 """A lab of its own: the lesson reads the journal of the other one meanwhile."""
+AGAIN = ("with lab, Proxy", 'with Lab(Scenario(pace="fast")) as lab, Proxy')
+CUT_OFF = "ignoring, fault=__import__('claude_lab.route').route.Cut(2000, 'close')) as ignores"
 LATER_BY_A_MILLISECOND = "answer.policy.but(base_delay=answer.policy.base_delay + 0.001)))"
 UNBLOCKED = """\
 made = measure((("async", 1, 5), ("async", 4, 8)), words=8)
@@ -341,6 +343,14 @@ BUFFERING = [
     cause("cell-19", "https.first_share", "TLS", ("same.but(tls=True)}", "same}")),
     cause("cell-19", "h2.arrivals", "HTTP/2", ("http2=True", "http2=False")),
     cause("cell-21", "gzip.first_share", "gzip", ("gzip=True, ", "")),
+    cause("cell-24a", 'live["obeys"].text', "a whole answer", AGAIN, ("ignoring) as ignores", CUT_OFF)),
+    cause(
+        "cell-24a",
+        'len(live["obeys"]',
+        "the obedience",
+        AGAIN,
+        ("Proxy(lab.url) as obeys", "Proxy(lab.url, ignoring) as obeys"),
+    ),
     cause("cell-23", "max(cured)", "the header", ('fields=[("x-accel-buffering", "no")], ', "")),
     cause("cell-25", "[line for line", "HTTPS", ("tls=tls)", "tls=False)")),
     cause("cell-25", 'late["proxy_buffering', "HTTPS", ("tls=tls)", "tls=False)")),
@@ -441,7 +451,8 @@ SOLUTIONS = [
     cause("solution-25", "found[1, 2]", "the burst", ("rate=50 / 60, burst=10", "rate=0.95 * 50 / 60")),
     cause("solution-31", "steps[0]", "the larger buffers", ("buffers=(8, 16384)", "buffers=(8, 4096)")),
     cause("solution-33", "report.verdict", "the header that is passed on", ('{"x-accel-buffering"}', "")),
-    cause("solution-35", "waited ==", "the falling order", ("(16384, 4096, 1369, 256)", "(256, 1369, 4096, 16384)")),
+    cause("solution-35", "waited[:4]", "the falling order", ("(16384, 4096, 1369, 440,", "(440, 1369, 4096, 16384,")),
+    cause("solution-35", "22 /", "the price", ("(16384, 4096, 1369, 440, 256)", "(16384, 4096, 1369, 640, 500)")),
 ]
 
 TABLES = {"00": MAP, "01": STREAMING, "02": RETRY, "03": BUFFERING, "04": SOLUTIONS}
