@@ -32,6 +32,15 @@ LIMIT_BYTES = 32 * 1024 * 1024
 """A larger body is a 413."""
 DEPTH = 200
 """Deeper JSON is a 400."""
+MOST = 100_000
+"""More messages are a 400."""
+
+REASONS: dict[type[Exception], str] = {
+    RecursionError: "too deeply nested",
+    UnicodeDecodeError: "it is not UTF-8",
+    UnicodeEncodeError: "a text has half a character (a lone surrogate)",
+}
+"""Why a body could not be read."""
 
 CACHE = nullable(record({"type": one_of("ephemeral")}, {"ttl": one_of("5m", "1h")}))
 MARKED = {"cache_control": CACHE}
@@ -105,7 +114,7 @@ PARALLEL = {"disable_parallel_tool_use": boolean}
 DISPLAY = {"display": nullable(one_of("summarized", "omitted"))}
 FIELDS = {
     "model": string(at_least=1, at_most=256),
-    "messages": array(MESSAGE, at_most=100_000),
+    "messages": array(MESSAGE, at_most=MOST),
 }
 COUNTED = {
     "system": text_or(array(tagged({"text": TEXT}))),
@@ -182,11 +191,17 @@ def parse(raw: bytes) -> Any:
         if b"\\u" in raw:
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
-        raise ValueError(f"The request body is not valid JSON: {reason}") from None
+        raise ValueError(f"The request body is not valid JSON: {reason_of(error)}") from None
     if raw.count(b"[") + raw.count(b"{") > DEPTH and deeper(value, DEPTH):
         raise ValueError("The request body is not valid JSON: too deeply nested")
     return value
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a body could not be read, in words that are not the parser's where those are about Python."""
+    if "digits" in str(error) and not isinstance(error, json.JSONDecodeError):
+        return "a number has too many digits"
+    return REASONS.get(type(error), str(error))
 
 
 def refuse_constant(name: str) -> None:

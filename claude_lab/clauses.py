@@ -81,12 +81,13 @@ def tools_answered(body: Mapping[str, Any], version: str) -> str | None:
     called: list[str] = []
     for index, message in enumerate(body["messages"]):
         results = [block["tool_use_id"] for block in blocks(message) if block["type"] == "tool_result"]
-        if stray := next((each for each in results if each not in called), None):
+        asked, given = set(called), set(results)
+        if stray := next((each for each in results if each not in asked), None):
             return (
                 f"messages.{index}.content: unexpected `tool_use_id` found in `tool_result` blocks: {stray}. "
                 "Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
             )
-        if left := [each for each in called if each not in results]:
+        if left := [each for each in called if each not in given]:
             return (
                 f"messages.{index - 1}: `tool_use` ids were found without `tool_result` blocks immediately after: "
                 f"{', '.join(left)}. Each `tool_use` block must have a corresponding `tool_result` block in the next "

@@ -2,21 +2,31 @@
 
 What the API would refuse is refused here, before it costs a request: roles, empty turns, results without their call.
 Blocks and tools of kinds unknown here go through as they are, as the API grows.
+
+Lists are fitted by `FITS`, which stops at the first problem: pydantic would make an error of each of their elements.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import islice
+from reprlib import Repr
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, model_validator
 
 from claude_lab import clauses
-from claude_lab.bodies import CACHE, COUNTED, NEW
+from claude_lab.bodies import CACHE, COUNTED, MOST, NEW
 from claude_lab.shapes import Problem, Shape, array, boolean, join, mapping, nullable, one_of, string, text_or
 
 MAX_TOKENS = 128_000
+MOST_UNKNOWN = 10
+"""So many fields that are none of ours are named at most."""
+LONGEST = 1000
+"""Characters of a refusal at most, whatever it quotes."""
+BRIEF = Repr()
+BRIEF.maxstring = BRIEF.maxother = BRIEF.maxlong = 80
 Json = dict[str, Any]
 PASSED = ("tools", "tool_choice", "thinking", "stop_sequences")
 """What goes upstream under its own name, if it was given."""
@@ -75,15 +85,17 @@ def tool(value: Any, path: str) -> Problem | None:
 FITS = having(
     {
         "messages": array(
-            having({"role": one_of("user", "assistant", "system"), "content": text_or(array(block))}), at_least=1
+            having({"role": one_of("user", "assistant", "system"), "content": text_or(array(block, at_most=MOST))}),
+            at_least=1,
+            at_most=MOST,
         )
     },
     {
-        "system": text_or(array(TEXT)),
-        "tools": array(tool),
+        "system": text_or(array(TEXT, at_most=MOST)),
+        "tools": array(tool, at_most=MOST),
         "tool_choice": COUNTED["tool_choice"],
         "thinking": COUNTED["thinking"],
-        "stop_sequences": nullable(array(string(at_least=1))),
+        "stop_sequences": nullable(array(string(at_least=1), at_most=MOST)),
     },
 )
 """What a request to the API looks like."""
@@ -101,26 +113,57 @@ def found(body: Any, path: str) -> Any:
 
 def refusal(request: Json) -> str | None:
     """Return what the API would say against a request, or None."""
+    said = misfit(request) or unwritable(request) or disagreement(request)
+    return None if said is None else brief(said)
+
+
+def brief(said: str) -> str:
+    """Return a sentence that can be sent: not too long, and no half character of what it quotes."""
+    return said[:LONGEST].encode("utf-8", "replace").decode()
+
+
+def misfit(request: Json) -> str | None:
+    """Return the first place that has not the shape it should, or None."""
+    problem = FITS(request, "")
+    if problem is None:
+        return None
+    got = found(request, problem.path)
+    return f"{problem}." if got is None else f"{problem}; got {BRIEF.repr(got)}."
+
+
+def disagreement(request: Json) -> str | None:
+    """Return what does not hold between fields, or None."""
+    return next((said for rule in BETWEEN if (said := rule(request, NEW))), None)
+
+
+def unwritable(request: Json) -> str | None:
+    """Return why a request cannot be written as JSON, or None."""
     try:
         json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
     except RecursionError:
         return "The request is nested too deep to be sent; send flatter blocks and schemas."
     except ValueError:
         return "The request has half a character or a number that JSON cannot hold; send whole text and finite numbers."
-    if problem := FITS(request, ""):
-        got = found(request, problem.path)
-        return f"{problem}." if got is None else f"{problem}; got {got!r:.80}."
-    return next((said for rule in BETWEEN if (said := rule(request, NEW))), None)
+    return None
 
 
 def system_prompt(value: Any) -> Any:
     """Pass a system prompt on. Raises ValueError for what is none."""
     if not isinstance(value, (str, list, type(None))):
-        raise ValueError(f"{value!r:.80} is no system prompt; send a text, or a list of text blocks.")
+        raise ValueError(f"{BRIEF.repr(value)} is no system prompt; send a text, or a list of text blocks.")
     return value
 
 
-System = Annotated[str | list[Json] | None, BeforeValidator(system_prompt)]
+def a_list(value: Any) -> Any:
+    """Pass a list on, and None. Raises ValueError for what is none."""
+    if not isinstance(value, (list, type(None))):
+        raise ValueError(f"{BRIEF.repr(value)} is no list; send one.")
+    return value
+
+
+System = Annotated[SkipValidation[str | list[Json] | None], BeforeValidator(system_prompt)]
+Objects = Annotated[SkipValidation[list[Json] | None], BeforeValidator(a_list)]
+Texts = Annotated[SkipValidation[list[str] | None], BeforeValidator(a_list)]
 
 
 class ChatRequest(BaseModel):
@@ -133,15 +176,24 @@ class ChatRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     message: str = ""
-    messages: list[Json] | None = None
+    messages: Objects = None
     max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS, strict=True)
     system: System = None
     model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    tools: list[Json] | None = None
+    tools: Objects = None
     tool_choice: Json | None = None
     thinking: Json | None = None
-    stop_sequences: list[str] | None = None
+    stop_sequences: Texts = None
     cache: Literal["5m", "1h"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def name_a_few_unknown(cls, body: Any) -> Any:
+        """Leave no more fields that are none of ours than are worth naming: each is an error."""
+        if not isinstance(body, dict) or len(body) <= MOST_UNKNOWN:
+            return body
+        known = {name: value for name, value in body.items() if name in cls.model_fields}
+        return known | dict(islice((each for each in body.items() if each[0] not in known), MOST_UNKNOWN))
 
     @model_validator(mode="after")
     def ask_something(self) -> ChatRequest:

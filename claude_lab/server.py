@@ -33,6 +33,7 @@ from claude_lab.conversation import ChatRequest
 from claude_lab.failure import Failure
 from claude_lab.framed import FrameResponse
 from claude_lab.guard import Guard
+from claude_lab.intake import BODY, MOST_TOLD, chat
 from claude_lab.kinds import RUN
 from claude_lab.mending import last_frame, mended
 from claude_lab.probe import Probe
@@ -232,12 +233,10 @@ def create_app(
 def add_chat(app: FastAPI, relay: Relay) -> None:
     """Add the routes of runs."""
 
-    @app.post("/chat/stream", response_class=Response)
-    async def ask(
-        body: ChatRequest, asked: Request, x_claude_lab_run: Annotated[str | None, Header()] = None
-    ) -> Response:
+    @app.post("/chat/stream", response_class=Response, openapi_extra={"requestBody": BODY})
+    async def ask(asked: Request, x_claude_lab_run: Annotated[str | None, Header()] = None) -> Response:
         """Stream an answer as server-sent events."""
-        request = body.upstream(relay.settings.model)
+        request = await chat(asked, relay.settings.model)
         if (held := jupyter.warning(asked.headers)) and held not in relay.warnings:
             relay.warnings.append(held)
         run = await relay.open(asked, x_claude_lab_run, request)
@@ -278,7 +277,7 @@ def add_company(app: FastAPI, relay: Relay) -> None:
     @app.exception_handler(RequestValidationError)
     async def refused(request: Any, error: RequestValidationError) -> Response:
         """Say what is wrong and where, not the whole request again; in ASCII, which half a character cannot break."""
-        told = [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()]
+        told = [{name: each[name] for name in ("type", "loc", "msg")} for each in error.errors()[:MOST_TOLD]]
         return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
     @app.exception_handler(404)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from claude_lab import ui, ui_request
 from claude_lab.chats import Chats, SharedChats, Turn
 from claude_lab.framed import HEADERS, FrameResponse
+from claude_lab.intake import made
 from claude_lab.kinds import FINAL
 from claude_lab.log import Entry
 from claude_lab.runs import STOPPED, LogLost, Run
@@ -78,6 +78,11 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
 
     A version of the `ai` package other than 6 is told by `?ai=`, which stays in the URL when it comes back.
     """
+
+    def question(body: Any) -> tuple[ui_request.Asked, dict[str, Any]]:
+        wanted = ui_request.read(body)
+        return wanted, upstream(**wanted.fields)
+
     database = getattr(relay.runs, "database", None)
     chats = Chats() if database is None else SharedChats(database)
 
@@ -87,8 +92,7 @@ def add_ui(app: FastAPI, relay: Any, upstream: Callable[..., dict[str, Any]]) ->
     ) -> Response:
         """Stream an answer to `useChat`."""
         try:
-            wanted = ui_request.read(await body_of(asked))
-            request = upstream(**wanted.fields)
+            wanted, request = await made(await body_of(asked), question)
             run = await relay.open(asked, x_claude_lab_run, request)
             turn = Turn.of(run.name, wanted.continues)
             try:
@@ -150,11 +154,11 @@ def refusal(error: Exception) -> Response:
     return PlainTextResponse(str(error), 503, {"retry-after": "5"})
 
 
-async def body_of(asked: Request) -> Any:
-    """Read a request's JSON. Raises ValueError when it is none, also when its sender has left in the middle of it."""
+async def body_of(asked: Request) -> bytes:
+    """Read a request's body. Raises ValueError when its sender has left in the middle of it."""
     try:
-        return json.loads(await asked.body())
-    except (ValueError, RecursionError, ClientDisconnect):
+        return await asked.body()
+    except ClientDisconnect:
         raise ValueError("The body is no JSON; post {id, messages: [{role, parts}], trigger}.") from None
 
 

@@ -98,9 +98,9 @@ REFUSED = [
     ({"message": "half a wave \ud83c"}, "half a character"),
     ({"messages": [{"role": "user", "content": "\ud83c"}]}, "half a character"),
     ({"message": "Hi", "thinking": {"type": "\ud83c"}}, "half a character"),
-    ({"message": "Hi", "model": "\ud83c"}, "valid string"),
-    ({"message": "Hi", "\ud83c": 1}, "valid string"),
-    ({"message": "Hi", "cache": "\ud83c"}, "valid string"),
+    ({"message": "Hi", "model": "\ud83c"}, "half a character"),
+    ({"message": "Hi", "\ud83c": 1}, "half a character"),
+    ({"message": "Hi", "cache": "\ud83c"}, "half a character"),
 ]
 
 

@@ -163,8 +163,8 @@ def test_the_stream_has_the_protocol_s_header_and_our_ids(shared: Bench) -> None
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        (b"{", 422, "no JSON"),
-        (b"[" * 100_000, 422, "no JSON"),
+        (b"{", 422, "not valid JSON"),
+        (b"[" * 100_000, 422, "too deeply nested"),
         (b"[]", 422, "not what useChat sends"),
         (json.dumps(question("a", {"type": "text", "text": " "})).encode(), 422, "empty"),
         (json.dumps(question("a") | {"temprature": 1}).encode(), 422, "temprature"),
