@@ -58,6 +58,16 @@ def test_a_lesson_asks_for_predictions_and_ends_with_exercises(name: str) -> Non
     assert all(f"\n{number}. **{verb}" in text for number, verb in enumerate(("Predict", "Change", "Beat"), 1))
 
 
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_map_tells_how_long_a_lesson_takes(name: str) -> None:
+    """Read aloud at 130 words a minute, a minute and a half for a prediction, ten for an exercise, to five minutes."""
+    text = "\n".join(cell["source"] for cell in cells(name) if cell["cell_type"] == "markdown")
+    minutes = len(text.split()) / 130 + 1.5 * text.count("**Predict:**") + 3 * 10
+    row = next(line for line in cells("00_map")[0]["source"].splitlines() if f"({name}.ipynb)" in line)
+
+    assert f"| {5 * round(minutes / 5)} min |" in row
+
+
 def test_the_map_is_the_readmes() -> None:
     """Every row of the map's table stands in the README, with the path that it has there; every notebook is on it."""
     rows = [line for line in cells("00_map")[0]["source"].splitlines() if line.startswith("|")]
