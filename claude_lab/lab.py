@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 import threading
 import weakref
 from collections.abc import AsyncIterable, Iterable, Mapping
@@ -13,7 +12,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import ValidationError
 
-from claude_lab import card, course
+from claude_lab import card, cells, course
 from claude_lab.background import TransportProtocol, portal, serve
 from claude_lab.comparison import compare
 from claude_lab.conversation import ChatRequest
@@ -33,7 +32,6 @@ __all__ = ["Interrupted", "Lab", "Race", "Run", "compare", "race", "watch"]
 T = TypeVar("T")
 Upstream = Literal["fake", "anthropic"]
 Json = dict[str, Any]
-_cells: dict[tuple[str, int], tuple[int, weakref.ref[Lab]]] = {}
 
 
 class LabError(RuntimeError):
@@ -41,7 +39,9 @@ class LabError(RuntimeError):
 
 
 class Lab:
-    """A bench: what stands upstream, the server, and the runs made on it. A context manager; re-running replaces it.
+    """A bench: what stands upstream, the server, and the runs made on it. A context manager.
+
+    Running its notebook cell again, edited or not, replaces it; no other cell does.
 
     `url` is a capability: it has an unguessable part, and any client works on `f"{lab.url}/chat/stream"`.
     `recovery` says what happens when an answer breaks off: "fail", "restart" or "continue"; `orphan_grace`, for how
@@ -69,9 +69,7 @@ class Lab:
         if recovery not in (None, "fail", "restart", "continue"):
             raise ValueError(f"recovery={recovery!r} is unknown; use 'fail', 'restart' or 'continue'.")
         self.ledger = Ledger(max_cost if upstream == "anthropic" else None)
-        replace_cell(self)
         self.runs: list[Run] = []
-        self._before = len(portal().failures)
         base = settings or Settings()
         self.policy = policy or base.policy
         self.recovery = recovery or base.recovery
@@ -83,6 +81,8 @@ class Lab:
             self.settings = self._settings(base)
             app = create_app(self.settings, policy=self.policy, ledger=self.ledger, prefix=self.prefix)
             self.relay = app.relay
+            cells.make_room(port)  # as late as can be: a lab that cannot be meant closes none
+            self._before = len(portal().failures)
             self._served = serve(app, port=port, protocol=TransportProtocol)
         except BaseException:
             if self.fake is not None:
@@ -90,6 +90,7 @@ class Lab:
             raise
         self.url = self._served.url + self.prefix
         self._finalizer = weakref.finalize(self, stop_quietly, self._served, self.fake)
+        cells.remember(self, port)
         threading.Thread(target=warm_up, name="claude-lab-import", daemon=True).start()
 
     def _settings(self, base: Settings) -> Settings:
@@ -145,7 +146,7 @@ class Lab:
         return await self.stream(prompt, **{**options, "wait": False})
 
     def _check_alive(self) -> None:
-        if not self._served.alive:
+        if self.closed:
             raise LabError("This lab is closed; run the cell with Lab() again.")
 
     def check(self) -> None:
@@ -154,7 +155,7 @@ class Lab:
         found += [f"{run!r} is still running" for run in self.runs if not run.done]
         found += [f"{run!r} was cut" for run in self.runs if (run.error or {}).get("error") == "truncated"]
         found += [f"a view failed: {run.view.failure}" for run in self.runs if run.view.failure]
-        if not self._served.alive and self._finalizer.alive:
+        if self.closed and self._finalizer.alive:
             found.append("the server has stopped")
         elif self.relay.runs.open:
             found.append(f"{self.relay.runs.open} upstream(s) are still open")
@@ -174,6 +175,11 @@ class Lab:
         self.close()
 
     @property
+    def closed(self) -> bool:
+        """Whether the lab was closed, by `close()` or by another run of its cell."""
+        return not self._served.alive
+
+    @property
     def facts(self) -> dict[str, str]:
         """What the status card shows."""
         policy = self.policy
@@ -186,7 +192,7 @@ class Lab:
         return facts | ({"warning": self.relay.warnings[-1]} if self.relay.warnings else {})
 
     def _title(self) -> str:
-        return "claude_lab, running" if self._served.alive else "claude_lab, closed"
+        return "claude_lab, closed" if self.closed else "claude_lab, running"
 
     def _repr_html_(self) -> str:
         return card.html(self._title(), self.facts, url=self.url)
@@ -234,19 +240,6 @@ def stop_quietly(served: Any, fake: FakeClaude | None) -> None:
     served.stop()
     if fake is not None:
         fake.stop()
-
-
-def replace_cell(lab: Lab) -> None:
-    """Close the lab that an earlier run of the same notebook cell made at the same line."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is None:
-        return
-    frame = sys._getframe(2)
-    place, run = (frame.f_code.co_filename, frame.f_lineno), shell.execution_count
-    before = _cells.get(place)
-    if before is not None and before[0] != run and (old := before[1]()) is not None:
-        old.close()
-    _cells[place] = (run, weakref.ref(lab))
 
 
 def watch(source: Iterable[T] | AsyncIterable[T], *, title: str = "") -> Watched[T]:

@@ -25,7 +25,7 @@ class ClaudeMagics(Magics):
     own: Lab | None = None
 
     def lab(self, name: str | None = None) -> Lab:
-        """Return the lab called `name`, else the notebook's `lab`, else one that is made here once.
+        """Return the lab called `name`, else the notebook's `lab`, else one that is made here and kept.
 
         Raises NameError when `name` is no lab.
         """
@@ -34,7 +34,7 @@ class ClaudeMagics(Magics):
             return found
         if name:
             raise NameError(f"{name!r} is not a Lab in this notebook; make one with {name} = Lab().")
-        if self.own is None:
+        if self.own is None or self.own.closed:
             self.own = Lab()
         return self.own
 

@@ -70,15 +70,73 @@ def test_an_interrupt_stops_the_upstream_and_says_one_sentence(kernel: tuple[Any
     assert after.split() == ["stopped", "0", "0"]
 
 
-def test_running_the_cell_again_replaces_its_lab(kernel: tuple[Any, Any]) -> None:
-    """The lab of the same cell's earlier run is closed, although IPython may still hold it."""
+def cell(client: Any, name: str, code: str) -> str:
+    """Run a cell by its name, as JupyterLab does."""
+    client.session.metadata = {"cellId": name}
+    try:
+        return said(client, code).strip()
+    finally:
+        client.session.metadata = {}
+
+
+KEPT = "labs = globals().setdefault('labs', []); labs.append(Lab()); print(labs[-1].url)"
+TWO = "made = [Lab(), Lab()]; labs.extend(made); print(*[lab.url for lab in made])"
+
+
+def test_running_the_cell_again_edited_or_not_replaces_its_labs(kernel: tuple[Any, Any]) -> None:
+    """The labs of the same cell's earlier run are closed, though somebody holds them; those of one run are all open."""
     _, client = kernel
-    cell = "lab = Lab(); labs = globals().setdefault('labs', []); labs.append(lab); print(lab.url)"
 
-    first, second = said(client, cell).strip(), said(client, cell).strip()
+    first, second = cell(client, "a", KEPT), cell(client, "a", KEPT)
+    assert [is_open(url) for url in (first, second)] == [False, True]
+    edited = cell(client, "a", TWO).split()
+    assert [is_open(url) for url in (second, *edited)] == [False, True, True]
 
-    assert not is_open(first)
-    assert is_open(second)
+
+def test_cells_never_close_each_others_labs(kernel: tuple[Any, Any]) -> None:
+    """Cells of the same words, a function and a `with` that two cells share, and code that belongs to no cell."""
+    _, client = kernel
+    function = (
+        "def make(name):\n    globals()[name] = Lab()\n    with Lab() as other: pass\n    return globals()[name].url"
+    )
+    thread = "import threading\nwork = threading.Thread(target=make, args=('late',))\nwork.start(); work.join()"
+    task = "import asyncio\nasync def later(): return make('task')\nurl = await asyncio.ensure_future(later())"
+
+    assert cell(client, "f", function) == ""
+    urls = [cell(client, "a", KEPT), cell(client, "b", KEPT)]
+    urls += [cell(client, "c", "print(make('c'))"), cell(client, "d", "print(make('d'))")]
+    urls += [cell(client, "e", f"{code}\nprint({shown})") for code, shown in ((thread, "late.url"), (task, "url"))]
+
+    assert [is_open(url) for url in urls] == [True] * 6
+
+
+def test_a_cell_without_a_name_makes_room_on_the_port_that_it_takes_again(kernel: tuple[Any, Any]) -> None:
+    """As in a console: the same words want the same port again, and get it; without a port nothing is closed."""
+    _, client = kernel
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    told = [said(client, f"p = Lab(port={port}); print(p.url)").strip() for _ in range(2)]
+    kept = [said(client, KEPT).strip() for _ in range(2)]
+
+    assert told[0] != told[1]
+    assert [url.split("/")[2] for url in told] == [f"127.0.0.1:{port}"] * 2
+    assert [is_open(url) for url in (told[1], *kept)] == [True] * 3
+
+
+def test_a_named_cell_takes_its_port_again_although_it_was_edited(kernel: tuple[Any, Any]) -> None:
+    """The old lab goes before the new one takes the port; a lab that cannot be meant leaves the old one alone."""
+    _, client = kernel
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    first = cell(client, "a", f"p = Lab(port={port}); print(p.url)")
+    assert "ValueError" in cell(client, "a", f"p = Lab(port={port}, upstream='nobody')")
+    assert is_open(first)
+    second = cell(client, "a", f"p = Lab(Scenario(pace='instant'), port={port}); print(p.url)")
+
+    assert second.startswith(f"http://127.0.0.1:{port}/")
+    assert second != first
 
 
 def test_nothing_is_left_when_the_kernel_ends(kernel: tuple[Any, Any]) -> None:

@@ -44,6 +44,20 @@ def test_another_lab_may_answer(shell: Any) -> None:
         shell.run_cell_magic("claude", "--lab flaky", "hi")
 
 
+def test_the_magics_own_lab_is_made_once_and_anew_when_it_was_closed(shell: Any) -> None:
+    """Without a `lab` the cell asks a lab that is kept; running its first cell for something else may close that."""
+    from claude_lab.magics import ClaudeMagics
+
+    theirs = shell.user_ns.pop("lab")
+    magics = ClaudeMagics(shell)
+
+    with magics.lab() as first:
+        assert magics.lab() is first
+    with magics.lab() as second:
+        assert not second.closed
+    shell.user_ns["lab"] = theirs
+
+
 @pytest.mark.parametrize(("line", "cell", "said"), [("", "  \n", "is empty"), ("--into 2x", "hi", "'2x' is not")])
 def test_mistakes_are_answered_in_a_sentence(shell: Any, line: str, cell: str, said: str) -> None:
     """An empty cell and a bad name are refused before anything is sent."""
