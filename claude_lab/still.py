@@ -18,6 +18,25 @@ ENDINGS = {
     "stopped": "Stopped here.",
     "done": "",
 }
+UNANSWERED = {
+    "error": "Nothing was answered: an error came before the first word.",
+    "cut": "Nothing was answered: the stream was cut before the first word.",
+    "stopped": "Stopped before the first word.",
+    "done": "",
+}
+MEANINGS = {
+    "arrival": ("❘", "deltas, the higher the more at once"),
+    "first": ("▼", "first token"),
+    "attempt": ("▬", "attempt"),
+    "wait": ("▬", "wait before the next attempt"),
+    "gap": ("█", "nothing came"),
+    "reset": ("◆", "resumed"),
+    "done": ("▮", "end"),
+    "stopped": ("▮", "stopped"),
+    "cut": ("▮", "cut"),
+    "error": ("▮", "error"),
+}
+"""The sign and the meaning of each kind of shape on the strip."""
 
 
 @functools.cache
@@ -72,10 +91,21 @@ def complaint(trace: Trace) -> str:
     return f"{message} (retry after {after} s)" if after is not None else message
 
 
+def ending(trace: Trace) -> str:
+    """Return how the answer ended, for the reader of its text; an empty string when it is whole."""
+    how, head = strip.ending(trace), trace.last("head")
+    if trace.text:
+        return ENDINGS[how]
+    if how == "error" and head and head.value >= 400:
+        return f"Nothing was answered: the request was refused with HTTP status {head.value}."
+    return UNANSWERED[how]
+
+
 def text(trace: Trace, *, title: str = "") -> str:
     """Return the still as plain text: the answer, how it ended, and each retry on a line."""
     retries = [f"[{span.label}]" for span in strip.attempts(trace) if span.kind == "wait"]
-    lines = [title, whole(trace.text), *retries, complaint(trace), f"[{summary(trace)}]"]
+    unanswered = "" if trace.text else ending(trace)
+    lines = [title, whole(trace.text), *retries, complaint(trace), unanswered, f"[{summary(trace)}]"]
     return "\n".join(line for line in lines if line)
 
 
@@ -94,11 +124,27 @@ def html(trace: Trace, *, title: str = "", note: str = "", live: bool = False, s
         f'<div class="cl-note">{escape(note)}</div>' if note else "",
         thinking(trace),
         f'<div class="cl-error">{escape(whole(wrong))}</div>' if wrong else "",
-        plain(answer) if live else body(answer, ENDINGS[strip.ending(trace)]),
-        strip.picture(trace, live=live) if trace.marks else "",
+        plain(answer) if live else body(answer, ending(trace)),
+        strip.picture(trace, live=live) + legend(trace, live=live) if trace.marks else "",
         "</div>",
     ]
     return "".join(parts)
+
+
+def legend(trace: Trace, *, live: bool) -> str:
+    """Return the line that says what the strip's shapes mean, of those that occur."""
+    entries = ((kind, *told) for kind, told in MEANINGS.items() if kind in kinds(trace, live=live))
+    told = (
+        f'<span><i class="cl-{kind}" aria-hidden="true">{sign}</i> {meaning}</span>' for kind, sign, meaning in entries
+    )
+    return f'<div class="cl-legend">{" ".join(told)}</div>'
+
+
+def kinds(trace: Trace, *, live: bool) -> set[str]:
+    """Return the kinds of shapes that the strip has; a lone attempt and the end of a live one go unsaid."""
+    shown = {span.kind for span in strip.spans(trace)} | {point.kind for point in strip.points(trace)}
+    shown |= {"arrival"} if trace.arrivals else set()
+    return shown - ({"cut"} if live else set()) - (set() if "wait" in shown else {"attempt"})
 
 
 def stop_button(url: str) -> str:
@@ -124,7 +170,7 @@ def thinking(trace: Trace) -> str:
 def body(answer: str, ending: str) -> str:
     """Return the answer as text; a Markdown answer comes rendered, with its text folded beside it."""
     if ending:
-        return f'{plain(answer)}<div class="cl-ending">{escape(ending)}</div>'
+        return f'{plain(answer) if answer else ""}<div class="cl-ending">{escape(ending)}</div>'
     rendered = "" if len(answer) > MOST_RENDERED else markdown(answer)
     if not rendered:
         return plain(answer)

@@ -1,11 +1,13 @@
 """The timeline of one run: what stands where, in seconds, and its drawing as SVG.
 
 A strip has one lane for attempts and waits, and one for arrivals: each delta a tick, the first one flagged, long gaps
-shaded, seams and the end marked. The live view, the still and the matplotlib figure all show these shapes.
+and reconnections shaded, seams and the end marked. The live view, the still and the matplotlib figure all show these
+shapes.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote
 
-from claude_lab.trace import Trace
+from claude_lab.trace import Mark, Trace
 
 WIDTH, HEIGHT = 640, 52
 COLORS = {
@@ -77,19 +79,33 @@ def attempts(trace: Trace) -> Iterator[Span]:
     for mark in trace.of("retry"):
         error, wait = mark.value.get("error", "failed"), float(mark.value["wait"])
         yield Span("attempt", start, mark.at, f"attempt {number}: {error} after {mark.at - start:.2f} s")
-        start = mark.at + wait
+        start = min(mark.at + wait, next((at for at in trace.arrivals if at > mark.at), math.inf))  # it may come late
         yield Span("wait", mark.at, start, f"waited {wait:.2f} s before attempt {number + 1}")
         number += 1
     yield Span("attempt", start, max(start, trace.duration), f"attempt {number}")
 
 
 def gaps(trace: Trace) -> Iterator[Span]:
-    """Yield the gaps that stand out: half a second or more, and eight times the median."""
+    """Yield the gaps that stand out: each reconnection, and half a second or more that is eight times the median."""
+    lost = [span for span in map(functools.partial(reconnection, trace), trace.of("resume")) if span]
+    yield from lost
     if len(trace.gaps) < 2:
         return
     long = max(0.5, 8 * statistics.median(trace.gaps))
     for stall in trace.stalls(long):
+        if any(span.start <= stall.at < span.end for span in lost):
+            continue
         yield Span("gap", stall.at, stall.at + stall.length, f"gap of {stall.length:.2f} s at {stall.at:.2f} s")
+
+
+def reconnection(trace: Trace, lost: Mark) -> Span | None:
+    """Return the time around a lost connection in which nothing came; None when nothing came before or after it."""
+    before = [at for at in trace.arrivals if at <= lost.at]
+    after = [at for at in trace.arrivals if at > lost.at]
+    if not before or not after:
+        return None
+    start, end = before[-1], after[0]
+    return Span("gap", start, end, f"reconnecting: nothing for {end - start:.2f} s from {start:.2f} s on")
 
 
 def points(trace: Trace) -> Iterator[Point]:
@@ -133,6 +149,12 @@ def axis(duration: float, most: int = 7) -> list[float]:
 def tick_height(deltas: int) -> float:
     """Return the height in pixels of a column of so many deltas; doubling them adds three pixels."""
     return min(20.0, 8 + 3 * math.log2(max(deltas, 1)))
+
+
+def tick(x: int, deltas: int) -> str:
+    """Return the path of a column of so many deltas: a line, or three side by side from eight deltas on."""
+    places = (x,) if deltas < 8 else (x - 1, x, x + 1)
+    return "".join(f"M{place}.5 37v-{tick_height(deltas):.3g}" for place in places)
 
 
 def svg(trace: Trace, *, live: bool = False) -> str:
@@ -209,15 +231,15 @@ def draw_ticks(trace: Trace, scale: float) -> str:
     for at in trace.arrivals:
         x = int(MARGIN + at * scale)
         tally[x] = tally.get(x, 0) + 1
-    path = "".join(f"M{x}.5 37v-{tick_height(deltas):.3g}" for x, deltas in sorted(tally.items()))
+    path = "".join(tick(x, deltas) for x, deltas in sorted(tally.items()))
     base = f'<path class="axis" d="M{MARGIN} 38H{WIDTH - MARGIN}"/>'
     return f'{base}<path class="ticks" d="{path}"/>'
 
 
 def draw_point(point: Point, scale: float) -> str:
-    """Return a flag: a triangle for the first token, a diamond for a seam, a bar for the end."""
+    """Return a flag above the arrivals: a triangle for the first token, a diamond for a seam, a block for the end."""
     shapes = {"first": "m0 18l-4-7h8z", "reset": "m0 10l4 5l-4 5l-4-5z"}
-    shape = shapes.get(point.kind, "m-1 11h2v27h-2z")
+    shape = shapes.get(point.kind, "m-2 9h4v8h-4z")
     return f'<path class="{point.kind}" d="M{MARGIN + point.at * scale:.1f} 0{shape}"/>'
 
 

@@ -67,6 +67,48 @@ def test_an_unfinished_answer_says_so(final: tuple[str, dict[str, str]] | None, 
     assert still.text(trace).splitlines()[-1].startswith(("[cut", "[error", "[stopped"))
 
 
+@pytest.mark.parametrize(
+    ("marks", "said"),
+    [
+        ([("head", 429), ("error", {"error": "rate_limit"})], "the request was refused with HTTP status 429."),
+        ([("head", 200), ("error", {"error": "overloaded"})], "an error came before the first word."),
+        ([("head", 200)], "the stream was cut before the first word."),
+    ],
+)
+def test_what_never_began_does_not_break_off(marks: list[tuple[str, object]], said: str) -> None:
+    """Where no word came the still says that nothing was answered and why, and shows no empty answer."""
+    trace = Trace()
+    for kind, value in marks:
+        trace.add(kind, value)
+
+    page = still.html(trace)
+
+    assert f"Nothing was answered: {said}" in page
+    assert f"Nothing was answered: {said}" in still.text(trace)
+    assert "breaks off" not in page
+    assert "cl-text" not in page.partition("</style>")[2]
+
+
+def test_the_legend_names_what_occurs_and_no_more() -> None:
+    """A plain run has deltas, a first token and an end; a retried one also attempts and waits."""
+    plain, retried = ended("a b c"), ended("a b c")
+    retried.add("retry", {"error": "rate_limit", "attempt": 1, "wait": 0.02}, at=0.05)
+
+    told = [re.findall("</i> ([^<]+)<", still.legend(trace, live=False)) for trace in (plain, retried)]
+
+    assert told[0] == ["deltas, the higher the more at once", "first token", "end"]
+    assert set(told[1]) - set(told[0]) == {"attempt", "wait before the next attempt"}
+
+
+def test_while_it_streams_nothing_is_called_cut() -> None:
+    """A trace without an end is a cut one for the still, and for the live view one that goes on."""
+    trace = Trace()
+    trace.add("delta", "a")
+
+    assert "> cut<" in still.legend(trace, live=False)
+    assert "> cut<" not in still.legend(trace, live=True)
+
+
 def test_a_long_answer_is_capped_and_says_how_much_more() -> None:
     """A megabyte of text leaves a still of bounded size."""
     page = still.html(ended("word " * 200_000))

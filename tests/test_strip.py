@@ -105,3 +105,54 @@ def test_a_connection_that_was_lost_is_flagged_where_it_was() -> None:
 
     assert (point.at, point.label) == (2.0, "connection lost at 2.00 s (truncated), asked for the rest 0.40 s later")
     assert point.label in strip.described(trace)
+
+
+def resumed() -> Trace:
+    """A run that lost its connection, waited 0.3 s, and got forty deltas at once."""
+    trace = Trace()
+    for i in range(20):
+        trace.add("delta", "word ", at=1 + 0.01 * i)
+    trace.add("resume", {"error": "truncated", "attempt": 1, "wait": 0.25, "after": "1-20"}, at=1.2)
+    for i in range(40):
+        trace.add("delta", "word ", at=1.5 + 0.00005 * i)
+    trace.add("done", {"stop_reason": "end_turn"}, at=1.502)
+    return trace
+
+
+def test_a_reconnection_is_shaded_however_short_it_is() -> None:
+    """From the last delta of the lost connection to the first of the next, once."""
+    (gap,) = strip.gaps(resumed())
+
+    assert (gap.start, gap.end) == pytest.approx((1.19, 1.5))
+    assert gap.label == "reconnecting: nothing for 0.31 s from 1.19 s on"
+
+
+def test_a_long_reconnection_is_shaded_once() -> None:
+    """It is the long gap that it would be without the resume, under its own name."""
+    trace = flaky()
+    trace.add("resume", {"error": "truncated", "attempt": 1, "wait": 1.0, "after": "1-9"}, at=5.0)
+
+    assert [gap.label.partition(":")[0] for gap in strip.gaps(trace)] == ["reconnecting"]
+
+
+def test_the_end_covers_no_arrival() -> None:
+    """The end's mark stands above the highest column, so that what arrives last is seen."""
+    top, height = map(int, re.findall(r"m-2 (\d+)h4v(\d+)", strip.svg(resumed()))[0])
+
+    assert top + height <= 37 - strip.tick_height(10**9)
+
+
+def test_much_at_once_is_wide() -> None:
+    """Forty deltas in one column of pixels are three lines side by side, one delta is one line."""
+    assert strip.tick(9, 1).count("M") == 1
+    assert strip.tick(9, 40).count("M") == 3
+
+
+def test_a_wait_ends_where_the_next_answer_begins() -> None:
+    """A retry that the reader was told of late is over when text comes."""
+    trace = Trace()
+    trace.add("retry", {"error": "overloaded", "attempt": 1, "wait": 0.5}, at=1.0)
+    trace.add("delta", "a", at=1.1)
+    trace.add("done", {}, at=2.0)
+
+    assert [(span.start, span.end) for span in strip.attempts(trace)] == [(0.0, 1.0), (1.0, 1.1), (1.1, 2.0)]

@@ -64,6 +64,7 @@ class View {
     const error = store.find("error")?.[2];
     const said = error ? `${error.error}: ${error.message ?? ""}` : "";
     if (this.error.textContent !== said) this.error.textContent = said;
+    this.text.hidden = Boolean(error && !store.text); // nothing was answered: the error says why
     if (store.ended) {
       this.text.setAttribute("aria-busy", "false");
       this.root.dataset.whole = String(store.whole);

@@ -8,6 +8,11 @@ const COLORS = {
   reset: "#a04e86", done: "#8a8f98", stopped: "#8a8f98", error: "#d1500a",
 };
 
+const MEANINGS = {
+  arrival: ["❘", "deltas, the higher the more at once"], first: ["▼", "first token"], attempt: ["▬", "attempt"],
+  wait: ["▬", "wait before the next attempt"], gap: ["█", "nothing came"], reset: ["◆", "resumed"], error: ["▮", "error"],
+};
+
 function shape(tag, attributes, parent) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -32,6 +37,7 @@ class Strip {
     this.at = -Infinity;
     this.svg = shape("svg", { class: "cl-strip", viewBox: `0 0 ${WIDTH} 52`, width: WIDTH, height: 52, role: "img",
       "aria-label": "Timeline of arrivals", style: "max-width:100%;display:block" }, root);
+    this.legend = element("div", "cl-legend", {}, root);
     this.readout = element("div", "cl-readout", { "aria-hidden": "true" }, root);
     this.svg.addEventListener("pointermove", (event) => this.tell(event));
     this.svg.addEventListener("pointerleave", () => { this.readout.textContent = ""; });
@@ -48,6 +54,7 @@ class Strip {
     if (now - this.at < STRIP_MS && !this.store.ended) return;
     this.at = now;
     this.scale = (WIDTH - 12) / this.horizon;
+    this.shown = new Set();
     const drawing = document.createDocumentFragment();
     this.bars(drawing);
     this.gaps(drawing);
@@ -58,6 +65,20 @@ class Strip {
         "text-anchor": at ? "middle" : "start" }, drawing).textContent = `${Number(at.toPrecision(3))} s`;
     }
     this.svg.replaceChildren(drawing);
+    this.explain();
+  }
+
+  explain() { // what the shapes mean, of those that are there; a lone attempt goes unsaid
+    if (!this.shown.has("wait")) this.shown.delete("attempt");
+    const kinds = Object.keys(MEANINGS).filter((kind) => this.shown.has(kind));
+    if (this.told === kinds.join()) return;
+    this.told = kinds.join();
+    this.legend.replaceChildren(...kinds.map((kind) => {
+      const entry = element("span", "");
+      element("i", `cl-${kind}`, { "aria-hidden": "true" }, entry).textContent = MEANINGS[kind][0];
+      entry.append(` ${MEANINGS[kind][1]}`);
+      return entry;
+    }));
   }
 
   x(ms) {
@@ -65,6 +86,7 @@ class Strip {
   }
 
   bar(kind, from, to, opacity, parent) {
+    this.shown.add(kind);
     shape("rect", { x: this.x(from), y: 3, width: Math.max(1, (to - from) * this.scale), height: 5,
       fill: color(kind), "fill-opacity": opacity }, parent);
   }
@@ -74,21 +96,31 @@ class Strip {
     for (const [ms, kind, value] of this.store.marks) {
       if (kind !== "retry") continue;
       this.bar("attempt", start, ms, 0.45, parent);
-      start = ms + value.wait * 1000;
+      start = Math.min(ms + value.wait * 1000, this.store.ticks.find(([at]) => at > ms)?.[0] ?? Infinity); // it may come late
       this.bar("wait", ms, Math.min(start, Math.max(this.store.now, ms)), 0.95, parent);
     }
     if (this.store.now > start) this.bar("attempt", start, this.store.now, 0.45, parent);
   }
 
-  gaps(parent) { // half a second or more, and eight times the median
-    const { ticks } = this.store;
+  gap(from, to, parent) {
+    this.shown.add("gap");
+    shape("rect", { x: this.x(from), y: 12, width: Math.max(1, (to - from) * this.scale), height: 26,
+      fill: color("gap"), "fill-opacity": 0.22 }, parent);
+  }
+
+  gaps(parent) { // each reconnection, and half a second or more that is eight times the median
+    const { ticks, marks } = this.store;
+    const lost = marks.filter(([, kind]) => kind === "resume").map(([ms]) => [
+      ticks.findLast(([at]) => at <= ms)?.[0], ticks.find(([at]) => at > ms)?.[0],
+    ]).filter(([before, after]) => before !== undefined && after !== undefined);
+    for (const [before, after] of lost) this.gap(before, after, parent);
     const lengths = ticks.slice(1).map(([ms], i) => ms - ticks[i][0]);
     if (!lengths.some((length) => length > 500)) return;
     const median = lengths.toSorted((a, b) => a - b)[lengths.length >> 1];
     lengths.forEach((length, i) => {
-      if (length <= Math.max(500, 8 * median)) return;
-      shape("rect", { x: this.x(ticks[i][0]), y: 12, width: length * this.scale, height: 26,
-        fill: color("gap"), "fill-opacity": 0.22 }, parent);
+      const from = ticks[i][0];
+      if (length <= Math.max(500, 8 * median) || lost.some(([before, after]) => before <= from && from < after)) return;
+      this.gap(from, from + length, parent);
     });
   }
 
@@ -101,17 +133,22 @@ class Strip {
       const x = Math.floor(this.x(ticks[this.known][0]));
       this.tally.set(x, (this.tally.get(x) ?? 0) + ticks[this.known][1]);
     }
-    const path = [...this.tally].map(([x, n]) => `M${x}.5 37v-${Math.min(20, 8 + 3 * Math.log2(n)).toFixed(1)}`).join("");
+    if (ticks.length) this.shown.add("arrival");
+    const path = [...this.tally].flatMap(([x, n]) => (n < 8 ? [x] : [x - 1, x, x + 1]).map(
+      (place) => `M${place}.5 37v-${Math.min(20, 8 + 3 * Math.log2(n)).toFixed(1)}`)).join("");
     shape("path", { d: `M6 38H${WIDTH - 6}`, stroke: "currentColor", "stroke-opacity": 0.35 }, parent);
     shape("path", { d: path, stroke: color("arrival"), fill: "none" }, parent);
   }
 
   flags(parent) {
     const first = this.store.ticks[0];
+    if (first) this.shown.add("first");
     if (first) shape("path", { d: `M${this.x(first[0])} 18l-4-7h8z`, fill: color("first") }, parent);
     for (const [ms, kind] of this.store.marks) {
+      if (kind === "reset" || kind === "resume") this.shown.add("reset");
+      if (kind === "error") this.shown.add("error");
       if (kind === "reset" || kind === "resume") shape("path", { d: `M${this.x(ms)} 10l4 5l-4 5l-4-5z`, fill: color("reset") }, parent);
-      if (kind === "error") shape("path", { d: `M${this.x(ms) - 1} 11h2v27h-2z`, fill: color("error") }, parent);
+      if (kind === "error") shape("path", { d: `M${this.x(ms) - 2} 9h4v8h-4z`, fill: color("error") }, parent);
     }
   }
 
@@ -129,5 +166,6 @@ class Strip {
 
   close() {
     this.svg.remove();
+    this.legend.remove();
   }
 }
