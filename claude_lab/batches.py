@@ -83,11 +83,11 @@ class Batches:
         """Return a batch as it is by now, or None."""
         batch = self.kept.get(id)
         if batch is not None and batch.ended is None and (batch.canceled is not None or date >= batch.ends):
-            batch.ended = date
             batch.results = [
                 {"custom_id": request["custom_id"], "result": self._result(batch, request, version)}
                 for request in batch.requests
             ]
+            batch.ended = date
         return batch
 
     def _result(self, batch: Batch, request: Json, version: str) -> Json:

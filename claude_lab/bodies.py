@@ -6,12 +6,13 @@ Source: the SDK's parameter types.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 from typing import Any
 
+from claude_lab import schemas
 from claude_lab.faults import Refusal
 from claude_lab.shapes import (
-    Problem,
     anything,
     array,
     boolean,
@@ -25,6 +26,8 @@ from claude_lab.shapes import (
     tagged,
     text_or,
 )
+from claude_lab.tools import CACHE as CACHE
+from claude_lab.tools import MARKED, tool
 
 OLD, NEW = "2023-06-01", "2026-10-21"
 VERSIONS = (OLD, NEW)
@@ -42,8 +45,6 @@ REASONS: dict[type[Exception], str] = {
 }
 """Why a body could not be read."""
 
-CACHE = nullable(record({"type": one_of("ephemeral")}, {"ttl": one_of("5m", "1h")}))
-MARKED = {"cache_control": CACHE}
 SOURCE = tagged(
     {
         "base64": record({"type": anything, "media_type": string(), "data": string()}),
@@ -97,19 +98,6 @@ BLOCK = tagged(
     }
 )
 MESSAGE = record({"role": one_of("user", "assistant", "system"), "content": text_or(array(BLOCK))})
-TOOL = record(
-    {"name": string(at_least=1, at_most=128, pattern="^[a-zA-Z0-9_-]{1,128}$"), "input_schema": mapping},
-    {
-        **MARKED,
-        "type": nullable(one_of("custom")),
-        "description": string(),
-        "strict": boolean,
-        "defer_loading": boolean,
-        "eager_input_streaming": nullable(boolean),
-        "input_examples": array(mapping),
-        "allowed_callers": array(string()),
-    },
-)
 PARALLEL = {"disable_parallel_tool_use": boolean}
 DISPLAY = {"display": nullable(one_of("summarized", "omitted"))}
 FIELDS = {
@@ -118,7 +106,7 @@ FIELDS = {
 }
 COUNTED = {
     "system": text_or(array(tagged({"text": TEXT}))),
-    "tools": array(lambda value, path: tool(value, path)),
+    "tools": array(tool),
     "tool_choice": tagged(
         {
             "auto": record({"type": anything}, PARALLEL),
@@ -136,7 +124,12 @@ COUNTED = {
         }
     ),
     "output_config": record(
-        {}, {"effort": nullable(one_of("low", "medium", "high", "xhigh", "max")), "format": nullable(mapping)}
+        {},
+        {
+            "effort": nullable(one_of("low", "medium", "high", "xhigh", "max")),
+            "format": nullable(record({"type": one_of("json_schema"), "schema": schemas.valid})),
+            "task_budget": nullable(mapping),
+        },
     ),
     "cache_control": CACHE,
     "speed": nullable(one_of("standard", "fast")),
@@ -168,14 +161,6 @@ BATCH = record(
 )
 
 
-def tool(value: Any, path: str) -> Problem | None:
-    """Fit a tool: one with a schema of its own, or a server tool, which is taken as it is."""
-    kind = value.get("type") if isinstance(value, Mapping) else None
-    if isinstance(kind, str) and kind != "custom":
-        return record({"name": string()}, dict.fromkeys(value, anything))(value, path)
-    return TOOL(value, path)
-
-
 def invalid(message: object) -> Refusal:
     """Return a 400."""
     return Refusal(status=400, message=str(message))
@@ -184,10 +169,11 @@ def invalid(message: object) -> Refusal:
 def parse(raw: bytes) -> Any:
     """Return the JSON value of a body. Raises ValueError, in the API's words, for what is none.
 
-    NaN, lone surrogates and nesting deeper than `DEPTH` are refused: nothing further in could write them back.
+    NaN, infinite numbers, lone surrogates and nesting deeper than `DEPTH` are refused: nothing further in could write
+    them back.
     """
     try:
-        value = json.loads(raw, parse_constant=refuse_constant)
+        value = json.loads(raw, parse_constant=refuse_constant, parse_float=finite)
         if b"\\u" in raw:
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -207,6 +193,14 @@ def reason_of(error: Exception) -> str:
 def refuse_constant(name: str) -> None:
     """Refuse NaN and Infinity, which are not JSON."""
     raise ValueError(f"{name} is not JSON")
+
+
+def finite(text: str) -> float:
+    """Return a number; refuse what is too large to be written back, such as 1e400."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is out of range")
+    return value
 
 
 def deeper(value: Any, depth: int) -> bool:

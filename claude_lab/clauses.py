@@ -99,11 +99,12 @@ def tools_answered(body: Mapping[str, Any], version: str) -> str | None:
 
 def tools_named(body: Mapping[str, Any], version: str) -> str | None:
     """Tools have distinct names, and a choice names one of them."""
-    names = [each["name"] for each in body.get("tools") or ()]
+    tools = body.get("tools") or ()
+    names = [each["name"] for each in tools if "name" in each]
     if len(set(names)) < len(names):
         return "tools: Tool names must be unique."
     choice = body.get("tool_choice") or {}
-    if choice and choice["type"] != "none" and not names:
+    if choice and choice["type"] != "none" and not tools:
         return "tool_choice: tool_choice may only be specified while providing tools."
     if choice.get("type") == "tool" and choice["name"] not in names:
         return f"tool_choice: Tool '{choice['name']}' not found in provided tools"

@@ -172,11 +172,21 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """A call of one of the request's tools; its input streams as pieces of JSON, the first one empty."""
+    """A call of one of the request's tools; its input streams as pieces of JSON, the first one empty.
+
+    `kept` is how many pieces `max_tokens` leaves, None for all.
+    Divergence 1: a whole message shows the input of a call cut short as empty; the documentation does not say.
+    """
 
     id: str
     name: str
     input: Json
+    kept: int | None = None
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """The input's JSON, one token each, as far as it came."""
+        return tokens.split(json.dumps(self.input, ensure_ascii=False))[: self.kept]
 
     def start(self) -> Json:
         """Return the block as `content_block_start` shows it."""
@@ -184,12 +194,12 @@ class ToolUse:
 
     def deltas(self) -> Iterator[Json]:
         """Yield the input's JSON, in pieces."""
-        for piece in ("", *tokens.split(json.dumps(self.input, ensure_ascii=False))):
+        for piece in ("", *self.pieces):
             yield {"type": "input_json_delta", "partial_json": piece}
 
     def content(self) -> Json:
         """Return the whole block, as a message has it."""
-        return {**self.start(), "input": self.input}
+        return {**self.start(), "input": self.input if self.kept is None else {}}
 
 
 Block: TypeAlias = Text | Thinking | ToolUse

@@ -6,13 +6,15 @@ The rules are the API's where it has rules (stop sequences, `max_tokens`, the re
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from claude_lab import answers, chance, tokens
 from claude_lab.messages import STOP_REASONS, Block, Json, Reply, Text, Thinking, ToolUse, Usage, cut
+from claude_lab.samples import sample
 
 REFUSAL = "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL"
 """The documented test string that makes a model refuse."""
@@ -24,6 +26,8 @@ THINK_FROM = 256
 ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 PREAMBLE = "Continuing from where I left off: "
 OUT_OF_ROOM = "max_tokens"
+CALL = 8
+"""Tokens that a tool call takes besides its input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ def written(prompt: str) -> str:
 def full_text(body: Mapping[str, Any], voice: Voice) -> str:
     """Return the text of the answer, before anything cuts it short."""
     prompts = turns(body, "user") or [""]
+    if voice.answer is None and (shaped := formatted(body, prompts[-1])) is not None:
+        return shaped
     results = blocks_of(body["messages"][-1], "tool_result")
     if results:
         return f"The tool answered: {text_of(results[-1].get('content') or '').strip() or 'nothing'}."
@@ -132,10 +138,15 @@ def place_of(whole: str, plea: str, turn: str) -> int:
 
 
 def thinks(body: Mapping[str, Any], voice: Voice, *, by_default: bool) -> bool:
-    """Tell whether the reply begins with thinking: as the request says, else as the voice, else as the model."""
+    """Tell whether the reply begins with thinking: as the request says, else as the voice, else as the model.
+
+    A forced tool leaves no room for thoughts that nobody asked for.
+    """
     asked = (body.get("thinking") or {}).get("type")
     if asked:
         return bool(asked != "disabled")
+    if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
+        return False
     if voice.thinking is not None:
         return voice.thinking
     return by_default and body["max_tokens"] >= THINK_FROM
@@ -160,20 +171,25 @@ def chosen_tool(body: Mapping[str, Any]) -> Json | None:
     return next((tool for tool in tools if tool["name"].lower().replace("_", " ") in prompt), tools[0])
 
 
-SAMPLES: dict[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}, "null": None}
-
-
-def sample(schema: Mapping[str, Any], prompt: str) -> Any:
-    """Return a value that fits a JSON schema; strings are taken from the prompt's last words."""
-    if schema.get("enum"):
-        return schema["enum"][0]
-    kind = schema.get("type")
-    if kind == "object" or "properties" in schema:
-        wanted = schema.get("required") or list(schema.get("properties") or {})
-        return {name: sample((schema.get("properties") or {}).get(name, {}), prompt) for name in wanted}
-    if kind in SAMPLES:
-        return SAMPLES[kind]
+def words_of(prompt: str) -> str:
+    """Return the prompt's last two words: what the strings of a tool's input say."""
     return " ".join(re.findall(r"[\w-]+", prompt)[-2:]) or "example"
+
+
+def called(tool: Json, prompt: str, room: int, id: str) -> tuple[ToolUse, int, str]:
+    """Return the call of a tool, the tokens it takes, and the stop reason: a call without room enough is cut short."""
+    given = sample(tool["input_schema"], words_of(prompt))
+    call = ToolUse(id, tool["name"], given if isinstance(given, dict) else {})
+    size = CALL + len(call.pieces)
+    if size <= room:
+        return call, size, "tool_use"
+    return replace(call, kept=max(0, room - CALL)), room, OUT_OF_ROOM
+
+
+def formatted(body: Mapping[str, Any], prompt: str) -> str | None:
+    """Return the answer that structured output asks for, as JSON, or None where nothing asks for it."""
+    wanted = (body.get("output_config") or {}).get("format")
+    return json.dumps(sample(wanted["schema"], words_of(prompt)), ensure_ascii=False) if wanted else None
 
 
 def citations(body: Mapping[str, Any]) -> Iterator[Json]:
@@ -234,10 +250,10 @@ def compose(
         block = thinking_block(body, seed, key)
         spent = min(room, tokens.count(answers.THINKING))
         blocks.append(block)
-    if tool := chosen_tool(body):
-        call = ToolUse(ident("toolu", seed, key, attempt), tool["name"], sample(tool["input_schema"], prompt))
+    sequence = None
+    if room > spent and (tool := chosen_tool(body)):
+        call, size, reason = called(tool, prompt, room - spent, ident("toolu", seed, key, attempt))
         blocks.append(call)
-        size, reason, sequence = tokens.count(str(call.input)) + 8, "tool_use", None
     else:
         text, reason, sequence = stopped(full_text(body, voice), body, room - spent)
         size = tokens.count(text)

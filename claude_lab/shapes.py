@@ -122,8 +122,10 @@ def mapping(value: Any, path: str) -> Problem | None:
     return None if isinstance(value, Mapping) else Problem(path, "Input should be a valid dictionary")
 
 
-def record(required: Mapping[str, Shape], optional: Mapping[str, Shape] | None = None) -> Shape:
-    """Return the shape of an object with these fields and no others."""
+def record(
+    required: Mapping[str, Shape], optional: Mapping[str, Shape] | None = None, *, others: Shape | None = None
+) -> Shape:
+    """Return the shape of an object with these fields; `others` is the shape of any other field, None allows none."""
     known = {**required, **(optional or {})}
 
     def shape(value: Any, path: str) -> Problem | None:
@@ -133,9 +135,10 @@ def record(required: Mapping[str, Shape], optional: Mapping[str, Shape] | None =
         if missing:
             return Problem(join(path, missing), "Field required")
         for name, inner in value.items():
-            if name not in known:
+            fits = known.get(name, others)
+            if fits is None:
                 return Problem(join(path, name), "Extra inputs are not permitted")
-            if problem := known[name](inner, join(path, name)):
+            if problem := fits(inner, join(path, name)):
                 return problem
         return None
 
@@ -143,7 +146,7 @@ def record(required: Mapping[str, Shape], optional: Mapping[str, Shape] | None =
 
 
 def tagged(kinds: Mapping[str, Shape], *, tag: str = "type") -> Shape:
-    """Return the shape of an object whose `tag` field says which shape it has."""
+    """Return the shape of an object whose `tag` field says which shape it has; paths into it name the tag, too."""
     expected = ", ".join(f"'{kind}'" for kind in kinds)
 
     def shape(value: Any, path: str) -> Problem | None:
@@ -155,7 +158,7 @@ def tagged(kinds: Mapping[str, Shape], *, tag: str = "type") -> Shape:
         if not isinstance(kind, str) or kind not in kinds:
             found = f"Input tag '{kind}' found using '{tag}' does not match any of the expected tags: {expected}"
             return Problem(path, found)
-        return kinds[kind](value, path)
+        return kinds[kind](value, join(path, kind))
 
     return shape
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from claude_lab.exchange import Api, equal, expect, rule
+from claude_lab.exchange import Api, Broken, equal, expect, rule
 
 STOPPING = "API docs: stop reasons"
 
@@ -103,3 +103,66 @@ def tools_can_be_demanded(api: Api) -> None:
     other = {**WEATHER, "name": "get_time"}
     body = {**ASK_WEATHER, "tools": [WEATHER, other], "tool_choice": {"type": "tool", "name": "get_time"}}
     equal(api.ask(**body).json["content"][-1].get("name"), "get_time", "the tool")
+
+
+@rule(STOPPING)
+def max_tokens_cuts_tool_calls(api: Api) -> None:
+    """A tool call that is longer than `max_tokens` stops with `max_tokens`, in the middle of its JSON."""
+    body = {**ASK_WEATHER, "tool_choice": {"type": "tool", "name": "get_weather"}}
+    answer = api.stream(**body, max_tokens=12)
+    last = answer.one("message_delta")
+    equal(last["delta"]["stop_reason"], "max_tokens", "stop_reason")
+    expect(last["usage"]["output_tokens"] <= 12, f"{last['usage']['output_tokens']} tokens")
+    cut = "".join(delta["partial_json"] for delta in answer.deltas("input_json_delta"))
+    whole = "".join(delta["partial_json"] for delta in api.stream(**body).deltas("input_json_delta"))
+    expect(whole.startswith(cut) and len(cut) < len(whole), f"the input is {cut!r}")
+
+
+NESTED: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "stay": {"$ref": "#/$defs/Stay"},
+        "nights": {"type": "integer", "minimum": 3},
+        "note": {"anyOf": [{"type": "string", "minLength": 2}, {"type": "null"}]},
+    },
+    "required": ["stay", "nights", "note"],
+    "additionalProperties": False,
+    "$defs": {
+        "Stay": {
+            "type": "object",
+            "properties": {"kind": {"const": "hotel"}, "rooms": {"type": "array", "items": {"type": "integer"}}},
+            "required": ["kind", "rooms"],
+            "additionalProperties": False,
+        }
+    },
+}
+"""References, options, bounds and constants, as the schemas of pydantic models have them."""
+
+
+def fits_nested(value: Any) -> None:
+    """Expect a value that fits the nested schema."""
+    expect(isinstance(value, dict) and sorted(value) == ["nights", "note", "stay"], f"it is {value!r:.100}")
+    stay, note = value["stay"], value["note"]
+    expect(isinstance(stay, dict) and stay.get("kind") == "hotel", f"stay is {stay!r:.80}")
+    expect(all(isinstance(room, int) for room in stay.get("rooms", [None])), f"rooms are {stay.get('rooms')!r:.80}")
+    expect(isinstance(value["nights"], int) and value["nights"] >= 3, f"nights is {value['nights']!r}")
+    expect(note is None or (isinstance(note, str) and len(note) >= 2), f"note is {note!r:.80}")
+
+
+@rule("API docs: strict tool use")
+def strict_tool_input_fits_nested_schemas(api: Api) -> None:
+    """The input of a strict tool fits its schema, through references, options and bounds."""
+    tool = {"name": "book", "input_schema": NESTED, "strict": True}
+    answer = api.ask(tools=[tool], tool_choice={"type": "tool", "name": "book"})
+    fits_nested(answer.json["content"][-1].get("input"))
+
+
+@rule("API docs: structured outputs")
+def structured_output_is_json_that_fits(api: Api) -> None:
+    """With `output_config.format` the text of the answer is JSON, and fits the schema."""
+    answer = api.ask(output_config={"format": {"type": "json_schema", "schema": NESTED}})
+    try:
+        value = json.loads(answer.json["content"][-1]["text"])
+    except ValueError:
+        raise Broken(f"the text is {answer.json['content'][-1]['text']!r:.80}") from None
+    fits_nested(value)

@@ -53,6 +53,28 @@ FULL: dict[str, Any] = {
         },
     ],
 }
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 9, "multipleOf": 2},
+        "s": {"type": "string", "minLength": 2, "pattern": "^a+$", "enum": ["aa"], "description": "{minLength: 2}"},
+        "l": {"type": "array", "items": {"$ref": "#/$defs/x"}, "minItems": 2, "prefixItems": [{"const": None}]},
+        "o": {"anyOf": [{"type": "null"}, {"allOf": [{"$ref": "#/$defs/x"}]}], "additionalProperties": False},
+    },
+    "required": ["n", "s", "l"],
+    "$defs": {"x": {"type": "number", "exclusiveMinimum": 0.5, "format": "double"}},
+}
+ASKING: dict[str, Any] = {
+    "model": "claude-haiku-4-5",
+    "max_tokens": 200,
+    "tools": [{"name": "look", "input_schema": SCHEMA}],
+    "tool_choice": {"type": "tool", "name": "look"},
+    "messages": [{"role": "user", "content": "Look at it."}],
+}
+SHAPED = {
+    **{name: held for name, held in ASKING.items() if "tool" not in name},
+    "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}},
+}
 WRONG: tuple[Any, ...] = (None, True, 0, -1, 1.5, 10**40, "", "x", [], [[]], [None], {}, {"type": "x"}, {"type": []})
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -78,9 +100,9 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from paths(inner, (*path, step))
 
 
-def with_value(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    """The full body with something else at a place."""
-    body = copy.deepcopy(FULL)
+def with_value(path: tuple[Any, ...], value: Any, full: dict[str, Any] = FULL) -> dict[str, Any]:
+    """A full body with something else at a place."""
+    body = copy.deepcopy(full)
     inside: Any = body
     for step in path[:-1]:
         inside = inside[step]
@@ -96,9 +118,10 @@ def answered(response: httpx.Response) -> None:
         assert response.json()["error"]["message"]
 
 
-def test_the_full_body_is_good(api: httpx.Client) -> None:
-    """The body that the next tests spoil is answered."""
-    assert api.post("/v1/messages", json=FULL).status_code == 200
+def test_the_full_bodies_are_good(api: httpx.Client) -> None:
+    """The bodies that the next tests spoil are answered."""
+    for body in (FULL, ASKING, SHAPED):
+        assert api.post("/v1/messages", json=body).status_code == 200
 
 
 def test_a_wrong_type_at_every_place_is_answered_or_refused(api: httpx.Client) -> None:
@@ -106,6 +129,64 @@ def test_a_wrong_type_at_every_place_is_answered_or_refused(api: httpx.Client) -
     for path in paths(FULL):
         for value in WRONG:
             answered(api.post("/v1/messages", json=with_value(path, value)))
+
+
+def test_a_wrong_type_anywhere_in_a_schema_is_answered_or_refused(api: httpx.Client) -> None:
+    """The same inside the schema of a tool that is called."""
+    for path in paths(ASKING):
+        for value in WRONG if path[:1] == ("tools",) else ():
+            answered(api.post("/v1/messages", json=with_value(path, value, ASKING)))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": 5},
+        {"required": True},
+        {"required": ["a", "a"]},
+        {"properties": {"a": None}},
+        {"properties": {"a": {"enum": True}}},
+        {"properties": {"a": {"type": []}}},
+        {"properties": {"a": {"type": "text"}}},
+        {"properties": {"a": {"items": [{"type": "string"}]}}},
+        {"properties": {"a": {"anyOf": []}}},
+        {"type": "string"},
+    ],
+    ids=str,
+)
+def test_a_bad_schema_is_refused_in_one_sentence(api: httpx.Client, schema: dict[str, Any]) -> None:
+    """What is no JSON schema, or not that of an object, is a 400 at the door that names the tool."""
+    tool = {"name": "look", "input_schema": {"type": "object"} | schema}
+
+    answer = api.post("/v1/messages", json=ASKING | {"tools": [tool]})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("tools.0.custom.input_schema")
+
+
+def test_bad_schemas_in_a_batch_are_errors_of_their_own(api: httpx.Client) -> None:
+    """A batch with such params ends, is shown, and counts them as errored; the good ones are answered."""
+    broken = ASKING | {"tools": [{"name": "look", "input_schema": {"type": "object", "properties": 5}}]}
+    requests = [{"custom_id": f"r{index}", "params": params} for index, params in enumerate((ASKING, broken, 7, {}))]
+    requests[2]["params"] = {"tools": [{"name": "x", "input_schema": {"type": "object", "required": 3}}]}
+
+    id = api.post("/v1/messages/batches", json={"requests": requests}).json()["id"]
+    while (shown := api.get(f"/v1/messages/batches/{id}")).json()["processing_status"] != "ended":
+        assert shown.status_code == 200
+
+    assert shown.json()["request_counts"] == {
+        "processing": 0,
+        "succeeded": 1,
+        "errored": 3,
+        "canceled": 0,
+        "expired": 0,
+    }
+
+
+def test_numbers_too_large_to_write_back_are_refused() -> None:
+    """1e400 is no JSON number that anybody could give back."""
+    with pytest.raises(ValueError, match="1e400 is out of range"):
+        bodies.parse(b'{"a": 1e400}')
 
 
 def test_streams_and_counts_bear_the_same(api: httpx.Client) -> None:
@@ -121,9 +202,10 @@ def test_streams_and_counts_bear_the_same(api: httpx.Client) -> None:
 @given(st.data())
 def test_any_json_anywhere_is_answered_or_refused(api: httpx.Client, data: st.DataObject) -> None:
     """Any JSON value at any place, or as the whole body: an answer or a 4xx."""
-    path = data.draw(st.sampled_from([(), *paths(FULL)]))
+    full = data.draw(st.sampled_from([FULL, ASKING, SHAPED]))
+    path = data.draw(st.sampled_from([(), *paths(full)]))
     value = data.draw(JSON_VALUES)
-    body = with_value(path, value) if path else value
+    body = with_value(path, value, full) if path else value
     answered(api.post("/v1/messages", content=json.dumps(body).encode()))
 
 
@@ -153,4 +235,4 @@ def test_the_first_problem_is_named_with_its_place() -> None:
     refusal = check(with_value(("messages", 0, "content", 0, "text"), 7), "2026-10-21")
 
     assert refusal is not None
-    assert refusal.message == "messages.0.content.0.text: Input should be a valid string"
+    assert refusal.message == "messages.0.content.0.text.text: Input should be a valid string"
