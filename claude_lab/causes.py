@@ -47,8 +47,8 @@ FIXES: dict[Cause, dict[str, str]] = {
         "flushed then.",
         "varnish": "Set `beresp.do_gzip` in vcl_backend_response only where `beresp.http.Content-Type` is not "
         "text/event-stream.",
-        "caddy": "Give `encode` a `match` that leaves text/event-stream out: "
-        "`match { header Content-Type text/html* }` and so on.",
+        "caddy": "Give `encode` a `match` that leaves text/event-stream out, such as "
+        "`match header Content-Type text/html*`.",
         "": "Exclude text/event-stream from the proxy's compression (HAProxy: name the others in `compression type`); "
         "HAProxy and some others, not all, also heed `Cache-Control: no-transform`.",
     },

@@ -27,7 +27,7 @@ HALF_PACE = {"count": 40, "every": 0.05, "size": 2000}
 NO_MARK = "without `X-Accel-Buffering: no`"
 LARGE_EVENTS = "with large events"
 NO_TRANSFORM = "without `Cache-Control: no-transform`"
-WEIGHTY = {"size": 1200}  # compressors leave short answers alone, by the first piece, some up to a kilobyte
+WEIGHTY = {"size": 1200}  # some compressors leave an answer alone whose first piece is below a kilobyte
 UNNAMED = (Cause.UNKNOWN, Cause.UNREACHABLE)
 BARE = BASE.but(accel="")
 VARIANTS = {
