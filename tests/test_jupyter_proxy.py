@@ -29,9 +29,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options = {"ServerApp.port": port, "ServerApp.ip": "127.0.0.1", "ServerApp.root_dir": home}
     options |= {"IdentityProvider.token": "", "ServerApp.open_browser": False}
     command = [sys.executable, "-m", "jupyter_server", *(f"--{name}={value}" for name, value in options.items())]
-    log = Path(home / "log").open("w")
     with (
-        log,
+        (home / "log").open("w") as log,
         subprocess.Popen(
             [*command, *(["--allow-root"] if os.getuid() == 0 else [])],
             env=os.environ | places,
