@@ -27,6 +27,8 @@ from claude_lab.sockets import listen
 
 T = TypeVar("T")
 TICK = 0.05
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a server that listens on every address is reached from its own machine."""
 TRANSPORT = "claude_lab.transport"
 
 
@@ -156,8 +158,9 @@ class Served:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """Where it is reached from this machine."""
+        host = LOOPBACK_OF.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}"
 
     @property

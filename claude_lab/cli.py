@@ -9,7 +9,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -43,7 +42,15 @@ def one_sentence() -> Iterator[None]:
     except ValueError as error:
         told = getattr(error, "errors", None)  # pydantic's error is a paragraph
         first = told()[0] if told is not None else None
-        raise Refused(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}." if first else str(error)) from None
+        raise Refused(wrong(first) if first else str(error)) from None
+
+
+def wrong(error: Any) -> str:
+    """Return one of pydantic's errors as a sentence, without the value where that is a secret."""
+    from claude_lab.settings import SECRETS
+
+    name = str(error["loc"][0]) if error["loc"] else "settings"
+    return f"{name}: {error['msg']}" + ("." if name in SECRETS else f", not {error['input']!r}.")
 
 
 @contextlib.contextmanager
@@ -193,25 +200,18 @@ def serve(fake: bool, scenario: str, is_open: bool, host: str, port: int) -> Non
 
 def server_of(behind: Any, host: str, port: int, *, is_open: bool) -> Any:
     """Start the server in front of a fake, or of the API that the environment names."""
-    from pydantic import SecretStr
-
-    from claude_lab import background
+    from claude_lab import background, entry
     from claude_lab.server import create_app
     from claude_lab.settings import Settings
 
     options: dict[str, Any] = {} if behind is None else {"base_url": behind.start().url, "api_key": "lab"}
+    options |= {"open_to_all": True} if is_open else {}
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
     settings = Settings(**options)
-    if not settings.api_key:
-        raise Refused("There is no key; set ANTHROPIC_API_KEY, or start with --fake, which needs none.")
-    if settings.token is None and not is_open and not settings.upstream_is_here:
-        token = secrets.token_urlsafe(24)
-        settings = settings.model_copy(update={"token": SecretStr(token)})
-        click.echo(f"token: {token} (send `Authorization: Bearer {token}`; TOKEN sets your own)", err=True)
-    app = create_app(settings)
-    read = f"RETRY_UNIT={settings.retry_unit}"
-    if settings.retry_unit == "attempts":
-        read += f": MAX_RETRIES={settings.max_retries} was read as so many attempts, the first included"
-    click.echo(f"retries: {app.relay.policy.summary}; {read}", err=True)
+    app = create_app(entry.reached_at(entry.with_token(settings, say), host), say=say)
     return background.serve_alone(app, host=host, port=port)
 
 

@@ -2,8 +2,8 @@
 
 A real key may stand behind the server, so: an allow-list of hosts (against DNS rebinding), an Origin check and JSON
 only on writes (against web pages that post blindly), a capability prefix or a bearer token (against other users of the
-machine). Health paths need no token, so that a probe can ask them, nor does the chat page, which holds no secret and
-asks its user for the token.
+machine). Health paths need no token and no known host, so that a probe can ask them; nor does the chat page need a
+token, which holds no secret and asks its user for it.
 """
 
 from __future__ import annotations
@@ -51,22 +51,28 @@ class Guard:
         if scope["type"] == "http":
             refused = self.refuse(scope)
             if refused is not None:
-                await answer(send, *refused)
+                await answer(send, *refused, origin=self.known_origin(scope))
                 return
             extensions = {**scope.get("extensions", {}), SEND: send}
             scope = {**scope, "root_path": scope.get("root_path", "") + self.prefix, "extensions": extensions}
             receive = bounded(receive)
         await self.app(scope, receive, send)
 
+    def known_origin(self, scope: Scope) -> str | None:
+        """Return the origin of the page that asks, if it may read the answers here, refusals too."""
+        origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+        return origin if origin in self.origins else None
+
     def refuse(self, scope: Scope) -> tuple[int, str] | None:
         """Return the status and the sentence of a refusal, or None."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host", "")
-        if bare(host) not in self.hosts and "*" not in self.hosts:
-            return 400, f"The host {host[:80]!r} is not served here; add it to ALLOWED_HOSTS if it should be."
-        if not begins(scope["path"], self.prefix):
-            return 404, "Nothing is here; use the lab's whole URL, with its unguessable part."
+        host, here = headers.get("host", ""), begins(scope["path"], self.prefix)
         path = scope["path"].removeprefix(self.prefix)
+        # A probe asks by whatever address the server has; the answer tells a rebound name nothing of worth.
+        if bare(host) not in self.hosts and "*" not in self.hosts and not (here and path in HEALTH):
+            return 400, f"The host {host[:80]!r} is not served here; add it to ALLOWED_HOSTS if it should be."
+        if not here:
+            return 404, "Nothing is here; use the lab's whole URL, with its unguessable part."
         # A browser asks with OPTIONS before it sends a token; the answer holds nothing and starts nothing.
         free = path in HEALTH or path in page.PATHS or scope["method"] == "OPTIONS"
         if self.token and not free and not right(headers.get("authorization", ""), self.token):
@@ -138,11 +144,13 @@ def right(header: str, token: str) -> bool:
     return scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), token.encode())
 
 
-async def answer(send: Any, status: int, sentence: str) -> None:
-    """Send a refusal as JSON."""
+async def answer(send: Any, status: int, sentence: str, *, origin: str | None = None) -> None:
+    """Send a refusal as JSON; a page of this origin may read it."""
     body = json.dumps({"detail": sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if origin is not None:
+        headers += [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

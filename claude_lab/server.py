@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict
@@ -25,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from claude_lab import jupyter, page
+from claude_lab import entry, jupyter, page
 from claude_lab.attempts import Attempts, Tally, all_of, log_attempt, retry_frame
 from claude_lab.clock import now
 from claude_lab.contract import Frame, Translator, error_frame
@@ -196,18 +197,26 @@ def create_app(
     policy: RetryPolicy | None = None,
     ledger: Ledger | None = None,
     prefix: str = "",
+    say: entry.Say | None = None,
 ) -> Any:
     """Return the ASGI app; its `relay` attribute tells what it does.
 
-    `prefix` is a capability path such as `/kGx...`: whoever does not know it gets 404.
+    `prefix` is a capability path such as `/kGx...`: whoever does not know it gets 404. `say` gets the lines of the
+    start; as a factory, without settings, the app writes them to stderr. Raises ValueError without a key, and for a key
+    of the API that anybody could spend.
     """
     chosen = settings or Settings()
+    entry.check(chosen, prefix=prefix)
+    if settings is None and say is None:
+        say = to_stderr
     relay = Relay(chosen, policy or chosen.policy, ledger or Ledger())
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if chosen.redis_url is not None:  # whoever may have to take over in mid-answer has no second to spare
             await asyncio.to_thread(load_upstream)
+        if say is not None:
+            say(entry.retries(chosen, relay.policy))
         yield
         await relay.close()
 
@@ -228,6 +237,11 @@ def create_app(
     guard = Guard(app, hosts=chosen.allowed_hosts, origins=chosen.allowed_origins, token=token, prefix=prefix)
     guard.relay = relay  # type: ignore[attr-defined]  # for whoever serves it
     return guard
+
+
+def to_stderr(line: str) -> None:
+    """Say a line where a server's own log goes."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def add_chat(app: FastAPI, relay: Relay) -> None:

@@ -53,6 +53,31 @@ def test_only_allowed_hosts_are_served(host: str, status: int) -> None:
     assert ask(headers={"host": host}) == status
 
 
+@pytest.mark.parametrize("path", HEALTH)
+def test_a_probe_asks_by_any_address(path: str) -> None:
+    """An orchestrator names the pod's address as the host; without the prefix there is nothing all the same."""
+    assert ask(f"/p{path}", "GET", {"host": "10.0.3.7:8000"}) == 200
+    assert ask(path, "GET", {"host": "10.0.3.7:8000"}) == 400
+    assert ask("/p/chat/stream/x", "GET", {"host": "10.0.3.7:8000"}) == 400
+
+
+def test_a_page_that_may_ask_may_read_its_refusal() -> None:
+    """401 and its like carry the headers without which a browser shows a page nothing; another page gets none."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    guard = Guard(None, hosts=("127.0.0.1",), origins=("https://app.example",), token="right")  # type: ignore[arg-type]
+    for origin in ("https://app.example", "https://evil.example"):
+        lines = [(b"host", b"127.0.0.1"), (b"origin", origin.encode())]
+        asyncio.run(guard({"type": "http", "path": "/chat/stream", "method": "POST", "headers": lines}, None, send))
+
+    heads = [dict(message["headers"]) for message in sent if message["type"] == "http.response.start"]
+    assert [head.get(b"access-control-allow-origin") for head in heads] == [b"https://app.example", None]
+    assert heads[0][b"vary"] == b"Origin"
+
+
 def test_a_star_serves_every_host() -> None:
     """Behind a proxy that checks, the list may be open."""
     assert ask(headers={"host": "any.example"}, hosts=("*",)) == 200

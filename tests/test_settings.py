@@ -147,3 +147,48 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_upstream_on_this_machine_is_known(url: str | None, here: bool) -> None:
     """It is the URL's host that counts; without a URL the SDK asks the API itself."""
     assert Settings(base_url=url).upstream_is_here is here
+
+
+@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "TOKEN", "REDIS_URL", "MAX_RETRIES"])
+def test_what_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """`TOKEN=` is no token that everybody knows, and an empty URL is not asked."""
+    monkeypatch.setenv(name, "")
+
+    assert Settings() == Settings.model_construct()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("TOKEN", " ", "visible ASCII"),
+        ("TOKEN", "ünsicher", "visible ASCII"),
+        ("ANTHROPIC_API_KEY", "sk-canary\n", "visible ASCII"),
+        ("ANTHROPIC_BASE_URL", "gateway.example", "no URL of a server"),
+        ("ANTHROPIC_BASE_URL", "ftp://gateway.example", "no URL of a server"),
+        ("IDLE_TIMEOUT", "inf", "finite"),
+        ("ORPHAN_GRACE", "nan", "finite"),
+        ("GRACE", "inf", "finite"),
+        ("ALLOWED_ORIGINS", "*", "name no origin"),
+        ("ALLOWED_ORIGINS", "https://a.example/page", "name no origin"),
+        ("MODEL", "", None),
+    ],
+)
+def test_what_no_server_can_work_with_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str | None
+) -> None:
+    """A sentence when the settings are read, without the value of a secret; not an error at the first request."""
+    monkeypatch.setenv(name, value)
+
+    if said is None:
+        assert Settings().model
+    else:
+        with pytest.raises(ValidationError, match=said) as caught:
+            Settings()
+        assert "canary" not in str(caught.value)
+
+
+def test_an_origin_is_written_as_a_browser_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slash at the end, or a capital letter, would match no page's origin."""
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://A.example/, vscode-webview://abc")
+
+    assert Settings().allowed_origins == ("https://a.example", "vscode-webview://abc")
