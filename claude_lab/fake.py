@@ -157,11 +157,10 @@ def control(fake: FakeClaude, call: Call) -> Response:
 
 def seconds_told(response: Response) -> float | None:
     """Return the seconds that a refusal told its client to wait, or None."""
-    told = response.headers.get("retry-after-ms")
-    if told is not None:
-        return float(told) / 1000
-    told = response.headers.get("retry-after", "")
-    return float(told) if re.fullmatch(r"\d+(\.\d+)?", told) else None
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        if re.fullmatch(r"\d+(\.\d+)?", told := response.headers.get(name, "")):
+            return float(told) / unit
+    return None
 
 
 def attempt_of(headers: dict[str, str]) -> int:

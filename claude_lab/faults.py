@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from claude_lab.refusals import (
+    TEXT,
     BadGateway,
     Fault,
     Forbidden,
@@ -27,6 +28,7 @@ from claude_lab.refusals import (
     Unavailable,
     Unpaid,
     ok,
+    sendable,
 )
 
 PLACES = (
@@ -54,8 +56,8 @@ ENDS = ("complete", "fin", "rst", "hang")
 """How a response ends: as HTTP says; the connection closed; reset; never, until the client leaves."""
 
 
-def check_numbers(fault: Fault) -> None:
-    """Raise ValueError where a fault has something else for a number, or a number below 0."""
+def check_fields(fault: Fault) -> None:
+    """Raise ValueError where a fault has something else for a number or a text, or a number below 0."""
     for each in fields(fault):
         value = getattr(fault, each.name)
         if isinstance(each.default, (int, float)) and not isinstance(each.default, bool):
@@ -63,6 +65,8 @@ def check_numbers(fault: Fault) -> None:
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not value >= 0:
                 wanted = "a whole number" if whole else "a number"
                 raise ValueError(f"{each.name}={value!r} of {type(fault).__name__} must be {wanted}, 0 or more.")
+        if isinstance(each.default, str) and not sendable(value):
+            raise ValueError(f"{each.name}={value!r} of {type(fault).__name__} must be {TEXT}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,7 @@ class Break(Fault):
     PLACES: ClassVar[tuple[str, ...]] = STREAMED
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check_fields(self)
         if self.at not in self.PLACES:
             raise ValueError(f"{type(self).__name__} cannot happen at={self.at!r}; choose one of {self.PLACES}.")
 
@@ -114,6 +118,11 @@ class Stall(Break):
     pings: float | None = None
     PLACES: ClassVar[tuple[str, ...]] = ("before headers", *STREAMED)
 
+    def __post_init__(self) -> None:
+        Break.__post_init__(self)
+        if self.pings is not None and not (isinstance(self.pings, (int, float)) and self.pings > 0):
+            raise ValueError(f"pings={self.pings!r} of Stall must be seconds above 0, or None for no pings.")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hang(Break):
@@ -129,6 +138,11 @@ class Trickle(Break):
     size_bytes: int = 1
     gap: float = 0.01
     PLACES: ClassVar[tuple[str, ...]] = BETWEEN
+
+    def __post_init__(self) -> None:
+        Break.__post_init__(self)
+        if not self.size_bytes:
+            raise ValueError("size_bytes=0 of Trickle would never end; give 1 or more.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +266,7 @@ class Raw(Fault):
     end: str = "complete"
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check_fields(self)
         if not 200 <= self.status <= 599:
             raise ValueError(f"status={self.status!r} of Raw ends no request; give 200 to 599.")
         for name, value in self.headers.items():

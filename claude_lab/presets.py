@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from claude_lab import faults
+from claude_lab import bodies, catalogue, faults
 from claude_lab.faults import Fault
+from claude_lab.frames import dump
 from claude_lab.limits import Limits
 from claude_lab.pacing import PROFILES, Pace
 from claude_lab.replies import Voice
-from claude_lab.scenario import Outage, Scenario
+from claude_lab.responses import Tags, decided
+from claude_lab.scenario import Outage, Request, Scenario
 
 NAMED: dict[str, Callable[[], Scenario]] = {
     "calm": Scenario,
@@ -70,11 +71,18 @@ def pace_from(value: Any) -> Pace | str:
     return Pace(**value) if isinstance(value, Mapping) else str(value)
 
 
+def seed_from(value: Any) -> int:
+    """Return a seed. Raises ValueError for what is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"seed={value!r} is not a whole number; give one such as 7.")
+    return value
+
+
 READ: dict[str, Callable[[Any], Any]] = {
-    "seed": int,
+    "seed": seed_from,
     "pace": pace_from,
     "faults": lambda value: [fault_from(each) for each in value],
-    "odds": lambda value: {fault_from(each["fault"]): float(each["probability"]) for each in value},
+    "odds": lambda value: {fault_from(each["fault"]): each["probability"] for each in value},
     "outages": lambda value: [Outage(each["start"], each["stop"], fault_from(each["fault"])) for each in value],
     "limits": lambda value: None if value is None else Limits(**value),
     "voice": lambda value: Voice(**value),
@@ -86,13 +94,18 @@ READ: dict[str, Callable[[Any], Any]] = {
 
 
 def read(text: str | bytes) -> Scenario:
-    """Return the scenario that a text stands for: a name, or JSON. Raises ValueError, in one sentence, for neither."""
+    """Return the scenario that a text stands for: a name, or JSON. Raises ValueError, in one sentence, for neither.
+
+    A scenario that is returned can be played: it has been, to nobody.
+    """
+    told = text.decode(errors="replace") if isinstance(text, bytes) else text
     try:
-        value = json.loads(text)
-    except RecursionError:
-        raise ValueError("A scenario is not nested that deeply.") from None
-    except ValueError:
-        value = text.decode(errors="replace") if isinstance(text, bytes) else text
+        value = bodies.parse(told.encode(errors="surrogatepass"))
+    except ValueError as error:
+        if told.lstrip()[:1] in ("{", "[", '"'):
+            why = str(error).removeprefix("The request body is not valid JSON: ")
+            raise ValueError(f"This scenario is not valid JSON: {why}.") from None
+        value = told
     if isinstance(value, str):
         return named(value.strip())
     if not isinstance(value, Mapping):
@@ -100,9 +113,30 @@ def read(text: str | bytes) -> Scenario:
     if unknown := sorted(set(value) - set(READ)):
         raise ValueError(f"A scenario has no field {unknown[0]!r}; known fields are {sorted(READ)}.")
     try:
-        return Scenario(**{name: READ[name](given) for name, given in value.items()})
-    except (TypeError, KeyError, AttributeError) as error:
+        scenario = Scenario(**{name: READ[name](given) for name, given in value.items()})
+        rehearse(scenario)
+    except (TypeError, KeyError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"This scenario cannot be read ({error}); known fields are {sorted(READ)}.") from None
+    return scenario
+
+
+PLAIN = {"model": catalogue.DEFAULT, "max_tokens": 300, "messages": [{"role": "user", "content": "Hi"}]}
+"""The request of a rehearsal."""
+
+
+def rehearse(scenario: Scenario) -> None:
+    """Play a plain request under each fault of a scenario, whole and streamed, to nobody.
+
+    Raises whatever goes wrong with it, so that it does not go wrong with a client's request.
+    """
+    dump(write(scenario)).encode()
+    met = dict.fromkeys((faults.ok, *scenario.faults, *scenario.odds, *(each.fault for each in scenario.outages)))
+    for fault in met:
+        alone = dataclasses.replace(scenario, faults=[fault], odds={}, outages=())
+        for stream in (False, True):
+            decision = alone.world().admit(0.0, Request(body=PLAIN, max_tokens=300, stream=stream))
+            tags = Tags(decision.request_id, decision.levels)
+            decided(decision, tags, stream=stream, padding=scenario.padding).lines()
 
 
 def write(scenario: Scenario) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from claude_lab.messages import TYPE_OF
@@ -26,6 +28,38 @@ class Ok(Fault):
 ok = Ok()
 
 
+def header(value: object) -> bool:
+    """Tell whether a value can stand in a header: a text of plain ASCII, on one line."""
+    return isinstance(value, str) and re.fullmatch(r"[ -~]*", value) is not None
+
+
+def sendable(value: object) -> bool:
+    """Tell whether a value is a text that UTF-8 can write: half a surrogate pair is none."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+
+
+def seconds(value: object) -> bool:
+    """Tell whether a value is a length of time, from 0 to a century."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= CENTURY
+
+
+CENTURY = 100 * 366 * 86_400
+TIME = "a time to wait: a number from 0 to a century"
+TEXT = "a text that UTF-8 can write"
+HELD: dict[str, tuple[Callable[[object], bool], str]] = {
+    "retry_after": (
+        lambda value: seconds(value) or header(value),
+        f"{TIME} in seconds, or a date or other plain ASCII on one line",
+    ),
+    "retry_after_ms": (lambda value: isinstance(value, (int, float)) and seconds(value / 1000), TIME),
+    "retry_at": (seconds, TIME),
+    "should_retry": (lambda value: isinstance(value, bool), "true or false"),
+    "content_type": (header, "plain ASCII on one line"),
+    **dict.fromkeys(("type", "message", "error_code", "body"), (sendable, TEXT)),
+}
+"""What the fields of a refusal may hold besides None, and how that is said."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal(Fault):
     """An HTTP error instead of an answer.
@@ -47,10 +81,12 @@ class Refusal(Fault):
     content_type: str = "application/json"
 
     def __post_init__(self) -> None:
-        if not 400 <= self.status <= 599:
+        if isinstance(self.status, bool) or not isinstance(self.status, int) or not 400 <= self.status <= 599:
             raise ValueError(f"A refusal's status is between 400 and 599; {self.status!r} is not an HTTP error.")
-        if isinstance(self.retry_after, (int, float)) and self.retry_after < 0:
-            raise ValueError(f"retry_after={self.retry_after!r} lies in the past; give seconds >= 0 or an HTTP date.")
+        for name, (fits, wanted) in HELD.items():
+            value = getattr(self, name)
+            if value is not None and not fits(value):
+                raise ValueError(f"{name}={value!r} of {type(self).__name__} must be {wanted}.")
 
     @property
     def error_type(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from claude_lab import answers, chance, tokens
 from claude_lab.messages import STOP_REASONS, Block, Json, Reply, Text, Thinking, ToolUse, Usage, cut
+from claude_lab.refusals import sendable
 from claude_lab.samples import sample
 
 REFUSAL = "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL"
@@ -48,7 +49,9 @@ class Voice:
     def __post_init__(self) -> None:
         if not isinstance(self.answer, str | None):
             raise TypeError(f"answer={self.answer!r} is not a text.")
-        if self.overlap < 0:
+        if self.answer is not None and not sendable(self.answer):
+            raise ValueError(f"answer={self.answer!r:.60} has half a surrogate pair in it, which UTF-8 cannot write.")
+        if not isinstance(self.overlap, int) or self.overlap < 0:
             raise ValueError(f"overlap={self.overlap!r} counts repeated characters; give 0 or more.")
         if self.stop_reason not in STOP_REASONS:
             raise ValueError(f"stop_reason={self.stop_reason!r} is not known; choose one of {STOP_REASONS}.")

@@ -199,6 +199,46 @@ def test_control_shows_and_takes_scenarios() -> None:
     assert "There is no fault 'Flood'" in nonsense.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (b'{"answer": "\\ud800"}', "This scenario is not valid JSON"),
+        (b'{"seed": 1e400}', "1e400 is out of range"),
+        (b'{"seed": 1.5}', "seed=1.5 is not a whole number"),
+        (b'{"faults": [{"kind": "RateLimited", "retry_after": "soon\\r\\nx: y"}]}', "retry_after="),
+        (b'{"faults": [{"kind": "RateLimited", "retry_at": 1e300}]}', "retry_at="),
+        (b'{"faults": [{"kind": "RateLimited", "retry_after_ms": "x"}]}', "retry_after_ms="),
+        (b'{"faults": [{"kind": "StreamError", "message": 5}]}', "message=5 of StreamError"),
+        (b'{"faults": [{"kind": "Stall", "pings": -1}]}', "pings=-1"),
+        (b'{"faults": [{"kind": "Trickle", "size_bytes": 0}]}', "size_bytes=0"),
+        (b'{"voice": {"overlap": "x"}}', "overlap='x'"),
+        (b"[" * 100_000, "too deeply nested"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_and_nothing_changes(told: bytes, why: str) -> None:
+    """A scenario that would break the fake is a 400 with one sentence, and the one before goes on."""
+    headers = {"authorization": "Bearer lab", "anthropic-version": "2026-10-21"}
+    with FakeClaude(Scenario(pace="instant", seed=5)) as fake, httpx.Client(base_url=fake.url, headers=headers) as api:
+        refused = api.put("/_lab/scenario", content=told)
+        chosen = api.post("/v1/messages", json=ASK, headers={"x-claude-lab-scenario": told[:2_000].decode()})
+        answered = api.post("/v1/messages", json=ASK)
+        shown = api.get("/_lab/scenario").json()
+
+    assert (refused.status_code, chosen.status_code, answered.status_code, shown["seed"]) == (400, 400, 200, 5)
+    assert why in refused.json()["error"]["message"]
+
+
+def test_a_raw_wait_that_is_no_number_is_passed_on() -> None:
+    """A raw step may say any header; the journal reads a wait from it only where it is one."""
+    step = faults.Raw(status=429, headers={"retry-after-ms": "soon"})
+    headers = {"authorization": "Bearer lab", "anthropic-version": "2026-10-21"}
+    with FakeClaude(Scenario(pace="instant", faults=[step])) as fake:
+        answer = httpx.post(f"{fake.url}/v1/messages", json=ASK, headers=headers)
+
+    assert (answer.status_code, answer.headers["retry-after-ms"]) == (429, "soon")
+    assert fake.journal[0].retry_after is None
+
+
 def test_a_header_chooses_a_scenario_for_one_client() -> None:
     """`x-claude-lab-scenario` scripts its own requests and leaves the others alone."""
     flaky = {"x-claude-lab-scenario": '{"pace": "instant", "faults": ["Overloaded"]}'}
