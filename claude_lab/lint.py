@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from claude_lab.buffering import Asked, Rule, schedule, upstream
 from claude_lab.directives import Location, locations, locations_of
+from claude_lab.prose import wrapped
 from claude_lab.reader import Reader
 from claude_lab.release import Release
 from claude_lab.traps import CHECKS, Trap, compressed, speaks_http2
@@ -25,7 +26,10 @@ Client = Literal["http", "https, HTTP/1.1", "https, HTTP/2"]
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What one kind of client gets: `first_bytes` must be written before it sees an event (None: all of them)."""
+    """What one kind of client gets: so many `first_bytes` of events must be written before it sees one (None: all).
+
+    They are counted as the app writes them; on the wire each event has the framing of a chunk around it.
+    """
 
     client: Client
     mode: str
@@ -147,8 +151,9 @@ def lines_of(advice: Advice) -> Iterator[str]:
     """Yield the lines of a report on one location."""
     yield f"{advice.file or 'nginx.conf'}:{advice.line}: location {advice.path} -> {advice.upstream}"
     for item in advice.forecasts:
-        first = "the end" if item.first_bytes is None else f"{item.first_bytes:,} bytes"
-        yield f"  {item.client:<16} {item.mode:<24} first event after {first:<14} {item.why}"
+        first = "the end" if item.first_bytes is None else f"{item.first_bytes:,} bytes of events"
+        told = f"{item.mode}, the first event after {first}: {item.why}"
+        yield wrapped(told, first=f"  {item.client:<16} ")
     for trap in advice.traps:
-        yield f"  line {trap.line}: {trap.name}: {trap.says}"
-        yield f"    instead: {trap.fix}"
+        yield wrapped(f"line {trap.line}: {trap.name}: {trap.says}", first="  ", rest=" " * 6)
+        yield wrapped(f"instead: {trap.fix}", first=" " * 4, rest=" " * 6)

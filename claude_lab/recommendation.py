@@ -14,6 +14,7 @@ import numpy as np
 
 from claude_lab.model import traffic_of
 from claude_lab.plan import plan_of
+from claude_lab.prose import wrapped
 from claude_lab.racing import FRESH, FRESH_FROM, Goal, Measured, Race, scaled
 from claude_lab.retry import Pacer, RetryPolicy
 from claude_lab.scenario import Scenario
@@ -74,8 +75,8 @@ class Recommendation:
 
     @property
     def why(self) -> str:
-        """One paragraph: what was chosen, against what, and how sure that is."""
-        return self._chosen() if self.winner else self._none()
+        """One paragraph in lines: what was chosen, against what, and how sure that is."""
+        return wrapped(self._chosen() if self.winner else self._none())
 
     def _chosen(self) -> str:
         best = self.winner
@@ -118,11 +119,15 @@ class Recommendation:
         best = self.winner
         assert best is not None
         rest = [name for name in self.axes if name not in ENV]
+        notes = (
+            f"claude_lab sweep: scenario {self.hash}, goal {self.goal}",
+            f"{FRESH} days (seeds {FRESH_FROM} to {FRESH_FROM + FRESH - 1}), 95 % intervals:",
+            f"success {best.success}, in time {best.in_time},",
+            f"attempts per success {best.cost}",
+            "MAX_RETRIES excludes the first attempt.",
+        )
         lines = [
-            f"# claude_lab sweep: scenario {self.hash}, goal {self.goal}",
-            f"# {FRESH} days (seeds {FRESH_FROM} to {FRESH_FROM + FRESH - 1}), 95 % intervals:",
-            f"# success {best.success}, in time {best.in_time}, attempts per success {best.cost}",
-            "# MAX_RETRIES excludes the first attempt.",
+            *(wrapped(note, first="# ", rest="# ") for note in notes),
             *(f"{env}={getattr(policy, name)}" for name, env in ENV.items()),
             *(line_of(name, getattr(policy, name)) for name in rest),
         ]

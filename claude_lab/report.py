@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from claude_lab.causes import Finding
+from claude_lab.prose import wrapped
 
 Verdict = Literal["streams", "held", "origin", "cannot tell", "unreachable"]
+HEADS = {"response head, no header": "no X-Accel-Buffering, head"}
+"""The row that is about the head of an answer and not about its events: its name in the data, and for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +66,32 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.url}: {self.verdict}"]
-        lines += [f"  cured: {finding.cause.value} ({finding.when})" for finding in self.cured]
+        lines += [entry("cured", f"{finding.cause.value} ({finding.when})") for finding in self.cured]
         for finding in self.findings:
-            lines.append(f"  {finding.where}: {finding.cause.value} ({finding.when}; {finding.evidence})")
-            lines += [f"    streams after: {finding.cured_by}"] if finding.cured_by else []
-            lines.append(f"    fix: {finding.fix}")
-        lines += [f"  {name:<28} {shape}" for name, shape in self.probes.items()]
-        lines += [f"  {'upstream breaks off':<28} {self.death}"] if self.death else []
-        told = f"after {self.leaving * 1000:.0f} ms" if self.leaving is not None else "not within 2 s"
-        lines += [f"  {'client leaves, origin knows':<28} {told}"] if self.death else []
+            lines.append(entry(finding.where, f"{finding.cause.value} ({finding.when}; {finding.evidence})"))
+            lines += [entry("  streams after", finding.cured_by)] if finding.cured_by else []
+            lines.append(entry("  fix", finding.fix))
+        return "\n".join([*lines, *(wrapped(told, first=f"  {name:<28} ") for name, told in self._rows())])
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        """Yield the table: what was asked, and what came of it."""
+        for name, shape in self.probes.items():
+            came = "status and headers: " if name in HEADS else ""
+            yield HEADS.get(name, name), came + shape
+        if self.death:
+            yield "upstream breaks off", self.death
+            known = f"after {self.leaving * 1000:.0f} ms" if self.leaving is not None else "not within 2 s"
+            yield "client leaves, origin knows", known
         if self.silence is not None:
-            lines.append(
-                f"  {'longest silence survived':<28} {self.silence:g} s: heartbeat every {self.silence / 2:g} s"
-            )
-        return "\n".join(lines)
+            yield "longest silence survived", f"{self.silence:g} s: heartbeat every {self.silence / 2:g} s"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
+
+
+def entry(name: str, told: str) -> str:
+    """Return a named paragraph, indented."""
+    return wrapped(f"{name.strip()}: {told}", first=" " * (2 + len(name) - len(name.lstrip())), rest=" " * 6)
 
 
 def plain(finding: Finding) -> dict[str, str]:

@@ -52,7 +52,8 @@ def held_by_gzip(at: Location, rule: Rule, heartbeat: float) -> Iterator[Trap]:
 def held_by_record(at: Location, rule: Rule, heartbeat: float) -> Iterator[Trap]:
     """TLS without HTTP/2, buffered."""
     if rule.buffering and at.listens("ssl") and not speaks_http2(at):
-        says = f"Over HTTPS nothing leaves before {rule.record_size:,} bytes: buffered pieces never flush a TLS record."
+        says = f"Over HTTPS nothing leaves before {rule.record_size:,} bytes, head and chunk framing counted: "
+        says += "buffered pieces never flush a TLS record."
         yield Trap("held-by-record", of(at, "proxy_buffering"), says, f"{OFF} `http2 on;` helps clients that speak it.")
 
 

@@ -324,7 +324,8 @@ def test_a_report_is_text_and_data(live: dict[str, Report]) -> None:
     (finding,) = json.loads(json.dumps(report.as_dict()))["findings"]
 
     assert (finding["cause"], finding["fix"] in str(report)) == ("deaf_pipe", True)
-    assert "response head, no header" in str(report)
+    assert "response head, no header" in report.as_dict()["probes"]
+    assert "no X-Accel-Buffering, head   status and headers: after" in str(report)
 
 
 def test_the_longest_silence_gives_the_heartbeat(live: dict[str, Report]) -> None:

@@ -60,6 +60,16 @@ def test_a_longer_heartbeat_needs_a_longer_timeout() -> None:
     assert [trap.name for trap in lint(text, heartbeat=45).traps] == ["short-timeout"]
 
 
+def test_what_is_counted_is_said() -> None:
+    """The events' own bytes and those of the body with its framing are two numbers; the text says which is which."""
+    told = str(lint(server(f"{PASS} proxy_http_version 1.1;", listen=TLS)))
+    flat = " ".join(told.split())
+
+    assert "the first event after 15,488 bytes of events" in flat
+    assert "nothing leaves before 16,384 bytes, head and chunk framing counted" in flat
+    assert max(map(len, told.splitlines())) <= 88
+
+
 def test_a_file_is_read_with_its_includes(tmp_path: Path) -> None:
     """The place of a trap names the file it is in."""
     (tmp_path / "nginx.conf").write_text("events {}\nhttp { include sites/*.conf; }\n")
