@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from claims.clients import Missing  # from docs, which test_claims has found
 from conftest import lacking
-from test_claims import CLAIMS, clients, comes_out
+from test_claims import CLAIMS, comes_out
 from test_claims import FLIPS as QUICK
 
 # The claim, by the beginning of its quote; the change that takes its cause away; and the verdict then.
@@ -21,6 +22,10 @@ FLIPS: list[tuple[str, dict[str, Any], str]] = [
     ("'error': 'rate_limit'", {"seconds": 30.0}, "holds"),
     ("To avoid blocking", {"sync": "async"}, "does not hold"),
     ("The sync client works", {"sync": "async"}, "holds"),
+    ("Restarting", {"after": 0}, "does not hold"),
+    ("Restarting", {"recovery": "fail"}, "holds"),
+    ("It's simpler", {"question": False}, "does not hold"),
+    ("Server-Sent Events", {"ids": False}, "does not hold"),
     ("In container", {"sync": "async"}, "speaks against it"),
     ("For K8s", {"sync": "async"}, "holds"),
     ("With AsyncAnthropic", {"other": "sync"}, "does not hold"),
@@ -38,12 +43,12 @@ FLIPS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "change", "expected"), FLIPS, ids=[words for words, _, _ in FLIPS])
+@pytest.mark.parametrize(("words", "change", "expected"), FLIPS, ids=[f"{words}: {kind}" for words, _, kind in FLIPS])
 def test_without_its_cause_a_served_verdict_is_another(words: str, change: dict[str, Any], expected: str) -> None:
     """The same for the experiments that serve the article's server or start a browser."""
     try:
         comes_out(words, change, expected)
-    except clients.Missing as missing:
+    except Missing as missing:
         lacking(str(missing))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -41,14 +42,17 @@ CUTS = """
 async function listing(fetch, outputElement) {
 %s
 }
-const bytes = new TextEncoder().encode(%s), expected = %s, seen = { right: 0, threw: 0, lost: 0 };
+const bytes = new TextEncoder().encode(%s), expected = %s, seen = { right: 0, threw: 0, lost: 0, between: 0 };
+const between = new Set(%s);
 for (let cut = %d; cut < bytes.length; cut++) {
   const pieces = [bytes.slice(0, cut), bytes.slice(cut)].filter((piece) => piece.length);
   const body = new ReadableStream({ pull(to) { pieces.length ? to.enqueue(pieces.shift()) : to.close(); } });
   const element = { textContent: "" };
   try {
     await listing(async () => new Response(body), element);
-    seen[element.textContent === expected ? "right" : "lost"]++;
+    const right = element.textContent === expected;
+    seen[right ? "right" : "lost"]++;
+    seen.between += right && between.has(cut);
   } catch { seen.threw++; }
 }
 console.log(JSON.stringify(seen));
@@ -63,18 +67,23 @@ class Cuts:
     right: int
     threw: int
     lost: int
+    places_between_events: int
+    right_between_events: int
 
 
 def browser_loop(first_cut: int = 1, words: tuple[str, ...] = ("Air ", "scatters ", "blue ", "light 🌤")) -> Cuts:
     """Run the article's JavaScript in Node on four events and a final one, cut once, at every possible place."""
     node = part(shutil.which("node"), NODE)
     frames = [{"type": "delta", "text": word} for word in words] + [{"type": "done"}]
-    body = "".join(f"data: {json.dumps(frame, ensure_ascii=False)}\n\n" for frame in frames)
+    events = [f"data: {json.dumps(frame, ensure_ascii=False)}\n\n" for frame in frames]
+    body, ends = "".join(events), list(itertools.accumulate(len(event.encode()) for event in events))[:-1]
     first = first_cut if first_cut > 0 else len(body.encode()) - 1
-    code = CUTS % ((LISTINGS / "ask.js").read_text("utf-8"), json.dumps(body), json.dumps("".join(words)), first)
-    told = subprocess.run([node, "--input-type=module", "-"], input=code, capture_output=True, text=True, check=True)
-    seen = json.loads(told.stdout)
-    return Cuts(sum(seen.values()), seen["right"], seen["threw"], seen["lost"])
+    told = json.dumps(body), json.dumps("".join(words)), json.dumps(ends)
+    code = CUTS % ((LISTINGS / "ask.js").read_text("utf-8"), *told, first)
+    ran = subprocess.run([node, "--input-type=module", "-"], input=code, capture_output=True, text=True, check=True)
+    seen = json.loads(ran.stdout)
+    right, threw, lost, between = (seen[name] for name in ("right", "threw", "lost", "between"))
+    return Cuts(right + threw + lost, right, threw, lost, len(ends), between)
 
 
 PAGE = """<!doctype html><script>
@@ -84,8 +93,14 @@ const listen = (name, url, options) => new Promise((done) => {
   source.onmessage = (event) => { seen[name] = JSON.parse(event.data).text; source.close(); done(); };
   source.onerror = () => { seen[name] ??= "error"; source.close(); done(); };
 });
-const fetching = async (name, url, options) => { await fetch(url, options); };
+const fetching = async (name, url, options) => { seen[name] = await (await fetch(url, options)).text(); };
+const again = () => new Promise((done) => {
+  const source = new EventSource("/cut?events");
+  let count = 0;
+  source.onmessage = () => { if (++count == 2) { source.close(); done(); } };
+});
 Promise.all([listen("events", "/events?kind=text/event-stream"), listen("plain", "/events?kind=KIND"),
+  again(), fetching("lines", "/cut?lines"), fetching("fetched", "/events?kind=KIND"),
   ASKER("post", "/events?kind=text/event-stream&post", { method: "POST" })]).then(() =>
   fetch("/seen", { method: "POST", body: JSON.stringify(seen) }));
 </script>"""
@@ -93,19 +108,25 @@ Promise.all([listen("events", "/events?kind=text/event-stream"), listen("plain",
 
 @dataclass(frozen=True)
 class Source:
-    """What Chromium's EventSource made of three streams."""
+    """What Chromium's EventSource made of three streams and of one that was cut, and `fetch` of two of them."""
 
     event_stream: str
     plain_text: str
+    plain_by_fetch: str
     asked_with_post: str
     article_answers_get: int
+    came_back_with: str
+    fetches_after_a_cut: int
 
 
-def event_source(article_method: str = "post", asker: str = "listen", kind: str = "text/plain") -> Source:
-    """Let Chromium's EventSource read a stream, the same as text/plain, and one it is told to ask for with POST."""
+def event_source(
+    article_method: str = "post", asker: str = "listen", kind: str = "text/plain", *, ids: bool = True
+) -> Source:
+    """Let Chromium's EventSource read a stream, the same as text/plain, one it shall POST for, and one that is cut."""
     chromium = part(shutil.which("chromium"), CHROMIUM)
     methods: dict[str, str] = {}
     seen: dict[str, str] = {}
+    cut: dict[str, list[str]] = {"events": [], "lines": []}
     page = PAGE.replace("ASKER", asker).replace("KIND", kind).encode()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -114,6 +135,9 @@ def event_source(article_method: str = "post", asker: str = "listen", kind: str 
         if scope["path"] == "/events":
             methods["post" if query.endswith("post") else "get"] = scope["method"]
             sort, body = query.partition("kind=")[2].partition("&")[0], b'data: {"text": "read"}\n\n'
+        if scope["path"] == "/cut":
+            cut[query].append(dict(scope["headers"]).get(b"last-event-id", b"none").decode())
+            sort, body = "text/event-stream", b"retry: 10\n" + b"id: 7\n" * ids + b'data: {"text": "cut"}\n\n'
         if scope["path"] == "/seen":
             seen.update(json.loads((await receive())["body"]))
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", sort.encode())]})
@@ -133,7 +157,9 @@ def event_source(article_method: str = "post", asker: str = "listen", kind: str 
     change = (('@app.post("/chat/stream")', f'@app.{article_method}("/chat/stream")'),)
     with bench.article("async", changes=change) as article:
         status = httpx.get(f"{article.url}/chat/stream", trust_env=False).status_code
-    return Source(seen["events"], seen["plain"], methods["post"], status)
+    fetched = "read" if '"read"' in seen["fetched"] else "error"
+    asked = methods["post"], status
+    return Source(seen["events"], seen["plain"], fetched, *asked, cut["events"][1], len(cut["lines"]))
 
 
 CHAT = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claims import clients, listings, proxies, servers, streaming
+from claims import clients, listings, project, proxies, servers, streaming, ways
 from claims.claim import Claim
 
 OPENING = [
@@ -51,6 +51,15 @@ OPENING = [
 
 SETUP = [
     Claim(
+        ".env # API key (gitignored)",
+        project.key_in_a_file,
+        lambda seen: seen.as_started,
+        "Started as the article does, the listing has the key of that file: {as_started}; with `--env-file .env`:"
+        " {told}. Files in its tree that keep it out of git or of the image: {ignore_files}.",
+        "`claude-lab serve` reads `.env`. Name it in .gitignore and .dockerignore: `COPY . .` takes it along.",
+        when=("something loads it, such as uvicorn's --env-file", lambda seen: seen.told),
+    ),
+    Claim(
         "Defining the request schema with Pydantic's BaseModel gives you automatic input validation and OpenAPI docs"
         " from FastAPI for free.",
         servers.validation,
@@ -85,20 +94,24 @@ SETUP = [
 STREAMING = [
     Claim(
         "Server-Sent Events (SSE) is the simplest way to push a one-directional real-time stream over HTTP.",
-        streaming.json_lines,
-        lambda seen: not seen.text_right,
-        "Plain JSON lines brought the same text: {text_right}; a place to resume from: SSE {sse_keeps_place}, lines"
-        " {lines_keep_place}.",
+        ways.three_ways,
+        lambda seen: seen.whole and seen.events < min(seen.lines, seen.socket),
+        "Statements of server and reader together: SSE {events}, JSON lines {lines}, a WebSocket {socket}; the whole"
+        " text by each: {whole}. After a cut Chromium's EventSource came back by itself, with the last id"
+        " {came_back_with}; a fetch of lines asked {fetches} time in all.",
         "Choose SSE for its ids and for `EventSource`, not for its simplicity: `claude_lab.sse`.",
-        when=("readers need to come back to their place", lambda seen: seen.sse_keeps_place),
+        when=(
+            "readers need to come back to their place",
+            lambda seen: seen.came_back_with == "7" and seen.fetches == 1,
+        ),
     ),
     Claim(
         "It's simpler to implement than WebSocket and fits perfectly for the pattern of streaming text from server to"
         " client — exactly what Claude does.",
-        streaming.needs_of_a_socket,
-        lambda seen: len(seen.stream_needs) < len(seen.websocket_needs) and seen.api_streams == "text/event-stream",
-        "Packages on top of uvicorn for a stream: {stream_needs}; for a WebSocket: {websocket_needs}; Claude itself"
-        " answers with {api_streams}.",
+        ways.three_ways,
+        lambda seen: seen.whole and seen.events < seen.socket and len(seen.events_need) <= len(seen.socket_needs),
+        "To answer a question with SSE takes {events} statements and, beyond the four packages, {events_need}; with a"
+        " WebSocket {socket} and {socket_needs}. That the API itself streams by SSE is documented, not measured here.",
         "`claude_lab.server`.",
     ),
     Claim(
@@ -113,7 +126,7 @@ STREAMING = [
         'model="claude-opus-4-7-20251101",',
         listings.model,
         lambda seen: seen.status == 200,
-        "Asked for that model the API answers {status}, `{error}`.",
+        "Asked for that model the fake, which knows the documented ones, answers {status}, `{error}`.",
         "A setting with a name that exists: `MODEL`, `claude_lab.catalogue`.",
     ),
     Claim(
@@ -189,8 +202,9 @@ STREAMING = [
         "The sync client works fine for low-traffic early-stage projects, but production warrants the async client.",
         streaming.readers,
         lambda seen: seen.sync_at_once == seen.asked,
-        "With {asked} readers the sync client had {sync_at_once} stream open at a time; /health answered during a"
-        " stream: {sync_health}.",
-        "AsyncAnthropic from the first day; a second reader is traffic enough.",
+        "A reader alone got the text as it was written: {sync_alone}. With {asked} readers the sync client had"
+        " {sync_at_once} stream open at a time; /health answered during a stream: {sync_health}.",
+        "AsyncAnthropic from the first day; a second reader, or a probe, is traffic enough.",
+        when=("nobody else asks while an answer streams", lambda seen: seen.sync_alone),
     ),
 ]

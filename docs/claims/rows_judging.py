@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from claims import accounts, clients, listings, proxies, servers, streaming
+from claims import accounts, clients, connections, listings, proxies, streaming, tasks, ways
 from claims.claim import Claim
 
 LESSON_1 = "[lesson 1](../notebooks/01_streaming.ipynb)"
 LESSON_2 = "[lesson 2](../notebooks/02_retry_experiments.ipynb)"
 
 
-def clean_exit(seen: accounts.Cancelled) -> bool:
+def clean_exit(seen: tasks.Cancelled) -> bool:
     """Whether the clause ran for a reader who left, hung up on the upstream, and nothing was complained of."""
     return seen.entered and seen.upstream == "client left" and not seen.errors
 
@@ -27,9 +27,13 @@ READERS = [
         clients.browser_loop,
         lambda seen: seen.right == seen.cuts,
         "Of {cuts} places for one cut in five events the loop survives {right}; at {threw} it throws, at {lost} it"
-        " loses text in silence.",
+        " loses text in silence. Of the {places_between_events} places between two events it survives"
+        " {right_between_events}.",
         f"Keep the unfinished rest: `PerEvent` in `claude_lab/static/browser.js`, {LESSON_1}.",
-        when=("no chunk is ever cut inside an event", lambda seen: seen.right > 0),
+        when=(
+            "no chunk is ever cut inside an event",
+            lambda seen: seen.right_between_events == seen.places_between_events,
+        ),
     ),
     Claim(
         "async for line in response.aiter_lines():",
@@ -47,7 +51,7 @@ READERS = [
         "The real useChat (version 6) at the article's endpoint: {article}; at `POST /chat/ui` of the lab: {ours}.",
         "`POST /chat/ui`.",
         when=(
-            "the server sends the UI message stream, which the article's does not",
+            "the server speaks the protocol of useChat; the article's does not",
             lambda seen: seen.ours == "the whole text",
         ),
     ),
@@ -98,7 +102,7 @@ LIMITATIONS = [
     ),
     Claim(
         "With --workers 4, you can handle at most 4 concurrent long-running streaming connections.",
-        servers.streams_of_one_worker,
+        connections.streams_of_one_worker,
         lambda seen: seen.async_one_worker <= 1,
         "One worker held {async_one_worker} of {asked} streams open at once with the async client, {sync_one_worker}"
         " with the first listing's sync one.",
@@ -107,7 +111,7 @@ LIMITATIONS = [
     ),
     Claim(
         "When real traffic exceeds that, requests queue.",
-        servers.streams_of_one_worker,
+        connections.streams_of_one_worker,
         lambda seen: seen.async_one_worker < seen.asked,
         "Of {asked} streams at once on one worker {async_one_worker} were open together; with the sync client"
         " {sync_one_worker}.",
@@ -116,22 +120,24 @@ LIMITATIONS = [
     ),
     Claim(
         "You'll need horizontal scaling on Kubernetes or the gunicorn + uvicorn worker class combination.",
-        servers.streams_of_one_worker,
+        connections.streams_of_one_worker,
         lambda seen: seen.async_one_worker < seen.asked,
         "One process held {async_one_worker} streams; uvicorn's gunicorn worker class is {worker_class}.",
         "One process until its CPU is full, then more processes behind a balancer.",
     ),
     Claim(
         "Restarting the request from scratch means the client gets duplicate text.",
-        servers.restart_after_a_cut,
-        lambda seen: seen.twice_percent > 0,
-        "Cut once and asked again, {twice_percent} % of the answer came twice.",
-        "Retry only before the first text, or send a `reset` frame: `claude_lab.retrying.stream_with_retry`.",
+        connections.restart_after_a_cut,
+        lambda seen: seen.twice_percent > 0 and not (seen.resets and seen.whole_with_reset),
+        "Cut once and asked again, {twice_percent} % of the answer came twice; with {resets} `reset` from the lab's"
+        " server its reader had the whole text once: {whole_with_reset}.",
+        "Retry only before the first text, or tell the reader: `RECOVERY=restart`, [recovery](recovery.md).",
+        when=("nobody tells the reader to drop what it has", lambda seen: seen.twice_percent > 0),
     ),
     Claim(
         "The practical solution — having the client track last-event-id so the server can resume — is outside this"
         " guide's scope, but worth planning for early.",
-        servers.resume,
+        connections.resume,
         lambda seen: seen.exact and seen.upstream_cut == "none",
         "Between reader and server: exact {exact}, with {upstream_requests} request upstream. The Messages API knows no"
         " such id (sent upstream: {sdk_asks_with_id}); an upstream cut ends as `{upstream_cut}`.",
@@ -164,20 +170,22 @@ QUESTIONS = [
         "Also check that the Content-Type: text/event-stream header is present — without it, browsers won't recognize"
         " the response as SSE.",
         clients.event_source,
-        lambda seen: seen.event_stream == "read" and seen.plain_text == "error",
-        "Chromium's EventSource: text/event-stream {event_stream}, text/plain {plain_text}.",
-        "The same; nginx never looks at it.",
+        lambda seen: seen.event_stream == "read" and seen.plain_text == seen.plain_by_fetch == "error",
+        "Chromium's EventSource: text/event-stream {event_stream}, text/plain {plain_text}; fetch, which the article's"
+        " own client uses: text/plain {plain_by_fetch}.",
+        "Send it all the same; nginx's buffering never looks at it.",
+        when=("the page reads with EventSource", lambda seen: seen.event_stream == "read" != seen.plain_text),
     ),
     Claim(
         "When a client disconnects mid-stream, FastAPI cancels the generator.",
-        servers.reader_leaves,
+        connections.reader_leaves,
         lambda seen: seen.raised == "CancelledError",
         "Raised in the listing's generator: `{raised}`; the upstream's journal: {upstream}.",
         "Let it pass, and let `async with` hang up.",
     ),
     Claim(
         "Adding except asyncio.CancelledError: return inside stream_claude exits cleanly.",
-        accounts.return_on_cancel,
+        tasks.return_on_cancel,
         lambda seen: clean_exit(seen) and seen.task_cancelled and seen.timeout_raised,
         "The reader left: clause entered: {entered}, upstream: {upstream}, errors: {errors}; without the clause as"
         " clean: {clean_without}. Cancelled by the program itself: the task says it was cancelled: {task_cancelled}; a"
@@ -187,7 +195,7 @@ QUESTIONS = [
     ),
     Claim(
         "This can happen when using the synchronous anthropic.Anthropic() client inside an async context.",
-        accounts.one_client_in_many_loops,
+        tasks.one_client_in_many_loops,
         lambda seen: seen.sync_failed > 0,
         "{calls} loops one after the other: the sync client failed {sync_failed} times, one AsyncAnthropic"
         " {async_failed} times ({async_cause}).",
@@ -195,7 +203,7 @@ QUESTIONS = [
     ),
     Claim(
         "Switching to anthropic.AsyncAnthropic() is the root fix.",
-        accounts.one_client_in_many_loops,
+        tasks.one_client_in_many_loops,
         lambda seen: seen.async_failed == 0,
         "One AsyncAnthropic over {calls} loops failed {async_failed} times, the sync client {sync_failed} times.",
         "A client for each loop, or one loop for all: `claude_lab.background.portal`.",
@@ -222,9 +230,10 @@ QUESTIONS = [
 CLOSING = [
     Claim(
         "If you need massive concurrent real-time connections, WebSocket or gRPC Streaming might be better.",
-        servers.streams_of_one_worker,
-        lambda seen: seen.async_one_worker < seen.asked,
-        "One worker held {async_one_worker} of {asked} streams at once.",
+        ways.crowd,
+        lambda seen: None if seen.events == seen.sockets else seen.events < seen.sockets,
+        "One worker held {events} of {asked} streams at once, and {sockets} of {asked} WebSockets; that is no mass, and"
+        " gRPC was not tried.",
         "Measure your own: `claude-lab serve --fake` and a crowd of readers.",
         beyond="a massive crowd on the network",
     ),

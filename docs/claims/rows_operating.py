@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claims import errors, listings, proxies, streaming
+from claims import errors, listings, loops, project, proxies, streaming
 from claims.claim import Claim
 
 LESSON_2 = "[lesson 2](../notebooks/02_retry_experiments.ipynb)"
@@ -66,7 +66,7 @@ ERRORS = [
     ),
     Claim(
         "An exponential backoff function that only retries rate limits and network errors:",
-        errors.loop_and_client,
+        loops.loop_and_client,
         lambda seen: seen.overloaded == 1,
         "Around a client with its default of {default} retries: {overloaded} requests for a 529, {limited} for a 429;"
         " around one without any: {bare_final} for a 529, a 500 and a 403, {bare_limited} for a 429, {bare_dropped}"
@@ -87,7 +87,7 @@ ERRORS = [
     ),
     Claim(
         "return await fn(*args, **kwargs)",
-        errors.around_a_stream,
+        loops.around_a_stream,
         lambda seen: seen.error == "none",
         "Given the SDK's `messages.stream` it raises `{error}`, after {requests} requests: it cannot protect the"
         " article's own endpoint. Given `messages.create` it raises: {whole}.",
@@ -104,21 +104,21 @@ ERRORS = [
     Claim(
         "When I tested this pattern locally — simulating a flaky API that fails twice before succeeding — the result"
         " was Result: success (after 3 attempts).",
-        errors.flaky,
+        loops.flaky,
         lambda seen: seen.ended == "answered" and seen.attempts == 3,
         "The call was {ended} after {attempts} attempts.",
         f"The same trial with a third failure: {LESSON_2}.",
     ),
     Claim(
         "The backoff worked as expected.",
-        errors.flaky,
+        loops.flaky,
         lambda seen: seen.waits == (1.0, 2.0),
         "Waits of {waits} virtual seconds.",
         'Add jitter, or a crowd of clients comes back in step: `RetryPolicy(jitter="full")`.',
     ),
     Claim(
         "Rate limits differ per Anthropic plan,",
-        errors.two_plans,
+        loops.two_plans,
         lambda seen: len(set(seen.served)) > 1,
         "That plans differ is documented, not measured. With limits of {limits} requests a minute the article's loop"
         " serves {served} % of 60 calls a minute.",
@@ -127,14 +127,14 @@ ERRORS = [
     ),
     Claim(
         "and if your retry interval is too short, you'll hit the same rate limit again.",
-        errors.interval,
+        loops.interval,
         lambda seen: seen.short == "RateLimitError" and seen.long == "answered",
         "One request every {seconds_between} s: a base of 0.1 s ended with {short}, a base of 5 s was {long}.",
         "Obey `retry-after`: `RetryPolicy`.",
     ),
     Claim(
         "I'd recommend externalizing these values as environment variables based on your API plan.",
-        errors.from_environment,
+        loops.from_environment,
         lambda seen: (seen.requests, seen.wait) == (6, 2.5),
         "Set to 6 and 2.5, and every request refused: the listing as printed makes {requests} requests and waits {wait}"
         " s at first; with its constants read from the environment {changed_requests} and {changed_wait}.",
@@ -164,6 +164,15 @@ DEPLOYMENT = [
         "/health answered during a stream: sync client {sync_health}, async client {async_health}.",
         "Probe `/health/live`; one blocked loop otherwise gets the pod killed in mid-answer.",
         when=("the client is async", lambda seen: seen.async_health),
+    ),
+    Claim(
+        "COPY requirements.txt .",
+        project.image,
+        lambda seen: not seen.missing,
+        "The Dockerfile copies {copied} by name; not in the article's tree: {missing}; once that is written, missing:"
+        " {missing_once_written}.",
+        "Write the four packages of its `pip install` into one.",
+        when=("you write that file, which the article's tree lacks", lambda seen: not seen.missing_once_written),
     ),
     Claim(
         "For Nginx reverse proxy, you must disable buffering to let SSE flow properly:",
@@ -196,7 +205,7 @@ DEPLOYMENT = [
         "A stream longer than the timeout ({longer_than_timeout}) with short gaps lost {steady_lost_bytes} bytes; one"
         " with a pause beyond it lost {paused_lost_bytes}.",
         "The timeout counts one pause, not the session: a heartbeat every 15 s (`HEARTBEAT`).",
-        when=("you mean long pauses, not long sessions", lambda seen: seen.paused_lost_bytes > 0),
+        when=("you mean long pauses, not the session", lambda seen: seen.paused_lost_bytes > 0),
     ),
     Claim(
         "Leaving out proxy_buffering off means Nginx collects the entire stream in its buffer and sends it all at"

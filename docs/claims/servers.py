@@ -1,17 +1,16 @@
-"""Servers and their runs: validation, documentation, workers, disconnects, restarts, resuming, the prompt cache."""
+"""What the article's server needs and offers: versions, a key, packages, validation, documentation."""
 
 from __future__ import annotations
 
 import ast
-import asyncio
 import contextlib
 import importlib.metadata
 import importlib.util
 import json
 import os
 import re
+import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -19,12 +18,10 @@ import fastapi
 import httpx
 
 from claims import bench
-from claims.bench import ASK, BRISK, LISTINGS, TEXT
-from claude_lab import faults, sse
+from claims.bench import ASK, LISTINGS, TEXT
+from claude_lab import sse
 from claude_lab.fake import FakeClaude
 from claude_lab.lab import Lab
-from claude_lab.pacing import Pace
-from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
 
 INSTALLED = ("fastapi", "uvicorn", "anthropic", "httpx")
@@ -103,19 +100,27 @@ class Imports:
 
 def listings_imports(packages: tuple[str, ...] = INSTALLED) -> Imports:
     """Collect the imports of the article's Python listings and look for them in what the packages bring."""
+    wanted = imported("\n".join(path.read_text("utf-8") for path in LISTINGS.glob("*.py")))
+    there = brought(packages)
+    return Imports(wanted, tuple(name for name in wanted if name not in there))
+
+
+def imported(source: str) -> tuple[str, ...]:
+    """Return the packages, beyond Python's own, that a source imports."""
     found: set[str] = set()
-    for path in LISTINGS.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                found.add(node.module.partition(".")[0])
-    own = {"os", "json", "asyncio", "typing", "time"}
-    brought = set(packages) | {
-        re.split(r"[^\w-]", need)[0] for name in packages for need in importlib.metadata.requires(name) or ()
-    }
-    wanted = tuple(sorted(found - own))
-    return Imports(wanted, tuple(name for name in wanted if name not in brought))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return tuple(sorted(found - sys.stdlib_module_names))
+
+
+def brought(packages: tuple[str, ...] = INSTALLED, extra: str = "") -> set[str]:
+    """Return these packages and what they require themselves; an optional requirement only for this extra."""
+    needs = [need for name in packages for need in importlib.metadata.requires(name) or ()]
+    plain = [need for need in needs if "extra ==" not in need or (extra and f"extra == '{extra}'" in need)]
+    return {*packages, *(re.split(r"[^\w-]", need)[0] for need in plain)}
 
 
 @dataclass(frozen=True)
@@ -164,115 +169,3 @@ def swagger(server: str = "article") -> Docs:
         page = httpx.get(f"{made.url}/docs", trust_env=False)
     hosts = set(re.findall(r'(?:src|href)="https?://([^/"]+)', page.text))
     return Docs(page.status_code, "swagger-ui" in page.text, tuple(sorted(hosts)))
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Streams that one process held open at once."""
-
-    asked: int
-    sync_one_worker: int
-    async_one_worker: int
-    four_workers: int
-    worker_class: str
-
-
-def streams_of_one_worker(count: int = 40, client: str = "async") -> Workers:
-    """Open 40 streams at once on one process with the async client, and five with the sync one."""
-    found = []
-    for kind, asked in (("sync", 5), (client, count)):
-        with bench.article(kind, Scenario(answer=TEXT, pace=Pace(0.1 if kind == "sync" else 1.5, 0.0))) as served:
-            asyncio.run(bench.stream_all(served, asked))
-            found.append(bench.at_once(served.fake.requests))
-    place = importlib.util.find_spec("uvicorn")
-    source = Path(place.submodule_search_locations[0], "workers.py")  # type: ignore[union-attr,index]  # a package
-    told = "deprecated" if source.exists() and "is deprecated" in source.read_text("utf-8") else "current"
-    return Workers(count, found[0], found[1], 4 * found[0], told)
-
-
-@dataclass(frozen=True)
-class Left:
-    """What the listing's generator sees when its reader leaves."""
-
-    raised: str
-    upstream: str
-
-
-def reader_leaves(leave: bool = True) -> Left:
-    """Leave after the first frame, and see what is raised in the listing's generator, and how the upstream ends."""
-    place = "    except anthropic.RateLimitError:\n"
-    spy = "    except asyncio.CancelledError as e:\n        raised.append(type(e).__name__)\n        raise\n"
-    with bench.article("async", Scenario(answer=TEXT, pace=BRISK), changes=((place, spy + place),)) as served:
-        raised: list[str] = []
-        served.names["raised"] = raised
-        with httpx.stream("POST", **served.ask(), trust_env=False) as answer:
-            chunks = answer.iter_bytes()
-            next(chunks)
-            if not leave:
-                for _ in chunks:
-                    pass
-        asyncio.run(bench.until(lambda: served.fake.requests[0].ended != "open"))
-        return Left(raised[0] if raised else "nothing", served.fake.requests[0].ended)
-
-
-@dataclass(frozen=True)
-class Restarted:
-    """What a reader gets who is served from the beginning again."""
-
-    twice_percent: int
-    with_reset: bool
-
-
-def restart_after_a_cut(after: int = 6) -> Restarted:
-    """Cut a stream in the middle, ask from scratch as a simple loop would, and forward everything to one reader."""
-    text = ""
-    with FakeClaude(Scenario([faults.Truncate(after=after)] if after else (), answer=TEXT, pace="instant")) as fake:
-        with anthropic.Anthropic(base_url=fake.url, api_key="lab", max_retries=0) as sdk:
-            for _ in range(2):
-                with sdk.messages.stream(**ASK) as stream:
-                    text += "".join(stream.text_stream)
-                    if stream.get_final_message().stop_reason is not None:
-                        break
-    extra = len(text) - len(TEXT)
-    return Restarted(round(100 * extra / len(TEXT)), text.endswith(TEXT) and extra > 0)
-
-
-@dataclass(frozen=True)
-class Resumed:
-    """What a reader gets who comes back with its last event id."""
-
-    exact: bool
-    upstream_requests: int
-    sdk_asks_with_id: bool
-    upstream_cut: str
-
-
-def resume(after: int = 5, *, cut_upstream: bool = True) -> Resumed:
-    """Leave the lab's server in mid-answer and come back with Last-Event-ID; then cut the upstream itself."""
-    with Lab(Scenario(answer=TEXT, pace="fast")) as lab:
-        lab.relay.settings.orphan_grace = 5.0
-        with httpx.stream("POST", f"{lab.url}/chat/stream", json={"message": "?"}, trust_env=False) as answer:
-            frames = frames_of(answer, after)
-        last = frames[-1]["id"]
-        url = f"{lab.url}/chat/stream/{frames[0]['run']}"
-        with httpx.stream("GET", url, headers={"last-event-id": last}, trust_env=False) as answer:
-            frames += frames_of(answer)
-        requests = lab.fake.journal.total if lab.fake else 0
-        sent = lab.fake.journal[0].headers if lab.fake else {}
-    plan = [faults.Truncate(after=6)] if cut_upstream else ()
-    with Lab(Scenario(plan, answer=TEXT, pace="instant"), policy=RetryPolicy(max_retries=0)) as cut:
-        error = cut.stream("?", view="off").error
-    text = "".join(frame["text"] for frame in frames if frame["type"] == "delta")
-    return Resumed(text == TEXT, requests, "last-event-id" in sent, error["error"] if error else "none")
-
-
-def frames_of(answer: httpx.Response, count: int = 10**6) -> list[Any]:
-    """Read so many frames of an answer."""
-    decoder, frames = sse.Decoder(), []
-    for chunk in answer.iter_bytes():
-        for event in decoder.feed(chunk):
-            if event.data:
-                frames.append(json.loads(event.data))
-            if len(frames) >= count:
-                return frames
-    return frames

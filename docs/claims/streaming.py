@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 
 from claims import bench
 from claims.bench import ASK, BRISK, TEXT
-from claude_lab import background, clock, sse
+from claude_lab import clock, sse
 from claude_lab.fake import FakeClaude
 from claude_lab.scenario import Scenario
 
@@ -41,54 +39,6 @@ def pieces(response: str = "StreamingResponse") -> Pieces:
         frames = [json.loads(event.data) for event in sse.Decoder().feed(body)]
     count = sum(frame["type"] == "delta" for frame in frames)
     return Pieces(count, open_then, answer.headers["content-type"].partition(";")[0])
-
-
-@dataclass(frozen=True)
-class Lines:
-    """The same answer as JSON lines."""
-
-    text_right: bool
-    rules: int
-    sse_keeps_place: bool
-    lines_keep_place: bool
-
-
-def json_lines(encode: str = "json") -> Lines:
-    """Stream the same deltas as plain JSON lines, without any of the format of SSE."""
-    words = [*TEXT.split(" "), "two\nlines"]
-    write, read = (json.dumps, json.loads) if encode == "json" else (str, str)
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-        for word in words:
-            line = write(word).encode() + b"\n"
-            await send({"type": "http.response.body", "body": line, "more_body": True})
-        await send({"type": "http.response.body"})
-
-    with background.serve(app) as served, httpx.stream("GET", served.url, trust_env=False) as answer:
-        got = [read(line) for line in answer.iter_lines()]
-    (event,) = sse.Decoder().feed(b"id: 1-7\ndata: {}\n\n")
-    return Lines(got == words, 1, event.id == "1-7", False)
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What `pip install uvicorn` brings."""
-
-    stream_needs: tuple[str, ...]
-    websocket_needs: tuple[str, ...]
-    api_streams: str
-
-
-def needs_of_a_socket(extra: str = "") -> Needs:
-    """Read in uvicorn's metadata which packages a WebSocket needs on top, and from the fake how Claude streams."""
-    lines = [line for line in importlib.metadata.requires("uvicorn") or () if "extra ==" in line]
-    wanted = [line for line in lines if not extra or f"extra == '{extra}'" not in line]
-    sockets = tuple(line.split(">")[0] for line in wanted if line.startswith(("websockets", "wsproto")))
-    with FakeClaude(Scenario(answer=TEXT, pace="instant")) as fake:
-        headers = {"x-api-key": "lab", "anthropic-version": "2023-06-01"}
-        answer = httpx.post(f"{fake.url}/v1/messages", json={**ASK, "stream": True}, headers=headers, trust_env=False)
-    return Needs((), sockets, answer.headers["content-type"].partition(";")[0])
 
 
 @dataclass(frozen=True)
@@ -173,18 +123,26 @@ def managers(client: str = "sync") -> Kinds:
 
 @dataclass(frozen=True)
 class Readers:
-    """Several readers of one process: streams open upstream at once, and whether /health answered during a stream."""
+    """Several readers of one process: streams open upstream at once, and whether /health answered during a stream.
+
+    `sync_alone` says whether a single reader of the sync client gets the text as it is written.
+    """
 
     asked: int
     sync_at_once: int
     async_at_once: int
     sync_health: bool
     async_health: bool
+    sync_alone: bool
 
 
-async def health_in_time(served: bench.Bench) -> bool:
-    """Ask /health while a stream is under way; return whether the upstream was still writing when the answer came."""
+async def one_reader(served: bench.Bench) -> tuple[bool, bool]:
+    """Read one stream and ask /health meanwhile; return whether the upstream still wrote when each came."""
     begun = asyncio.Event()
+
+    def writing() -> bool:
+        return served.fake.requests[-1].ended == "open"
+
     async with httpx.AsyncClient(trust_env=False) as http:
 
         async def read() -> None:
@@ -194,21 +152,23 @@ async def health_in_time(served: bench.Bench) -> bool:
 
         reading = asyncio.ensure_future(read())
         await begun.wait()
+        in_pieces = writing()
         await http.get(f"{served.url}/health", timeout=20)
-        writing = served.fake.requests[-1].ended == "open"
+        healthy = writing()
         await reading
-    return writing
+    return in_pieces, healthy
 
 
 def readers(count: int = 3, sync: str = "sync", other: str = "async") -> Readers:
     """Let several read at once from one process with each client, and ask /health during a stream."""
-    found: dict[str, tuple[int, bool]] = {}
+    found: dict[str, tuple[int, bool, bool]] = {}
     for name, client in (("sync", sync), ("async", other)):
         with bench.article(client, Scenario(answer=TEXT, pace=BRISK)) as served:
             asyncio.run(bench.stream_all(served, count))
             together = bench.at_once(served.fake.requests)
-            found[name] = together, asyncio.run(health_in_time(served))
-    return Readers(count, found["sync"][0], found["async"][0], found["sync"][1], found["async"][1])
+            found[name] = together, *asyncio.run(one_reader(served))
+    (blocked, alone, deaf), (free, _, healthy) = found["sync"], found["async"]
+    return Readers(count, blocked, free, deaf, healthy, alone)
 
 
 @dataclass(frozen=True)
