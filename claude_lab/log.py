@@ -33,21 +33,24 @@ class Entry(NamedTuple):
 
 
 class Log(Sequence[Entry]):
-    """Entries in the order of their numbers, read as a sequence; `kinds` and `data` are theirs, a list each."""
+    """Entries in the order of their numbers, read as a sequence; `kinds` and `data` are theirs, a list each.
 
-    __slots__ = ("_began", "_epochs", "data", "kinds", "size_bytes")
+    `epochs` are those of its producers, rising.
+    """
+
+    __slots__ = ("_began", "data", "epochs", "kinds", "size_bytes")
 
     def __init__(self) -> None:
         self.kinds: list[str] = []
         self.data: list[bytes] = []
         self.size_bytes = 0
-        self._epochs: list[int] = []
+        self.epochs: list[int] = []
         self._began: list[int] = []
 
     def add(self, epoch: int, kinds: Iterable[str], data: Sequence[bytes]) -> None:
         """Add what one producer wrote; epochs never fall."""
-        if not self._epochs or self._epochs[-1] != epoch:
-            self._epochs.append(epoch)
+        if not self.epochs or self.epochs[-1] != epoch:
+            self.epochs.append(epoch)
             self._began.append(len(self.data))
         self.kinds += kinds
         self.data += data
@@ -55,7 +58,12 @@ class Log(Sequence[Entry]):
 
     def epoch(self, at: int) -> int:
         """Return the epoch of the entry at an index."""
-        return self._epochs[bisect_right(self._began, at) - 1]
+        return self.epochs[bisect_right(self._began, at) - 1]
+
+    def end(self, epoch: int) -> int:
+        """Return how many entries there are up to the end of an epoch."""
+        later = bisect_right(self.epochs, epoch)
+        return self._began[later] if later < len(self._began) else len(self.data)
 
     def __len__(self) -> int:
         return len(self.data)

@@ -2,7 +2,8 @@
 
 Each step is one script, so nothing comes between its check and its act. Time is Redis's own: the workers' clocks do
 not matter. All keys of a run share a hash tag. An append is refused when the epoch is not the run's present one, which
-fences off a producer that was taken for dead; one that is repeated after a lost answer adds nothing twice.
+fences off a producer that was taken for dead; one that is repeated after a lost answer adds nothing twice. One that
+would leave a hole is refused too: a Redis that was restored may stand where it stood a while ago.
 """
 
 from __future__ import annotations
@@ -24,11 +25,19 @@ TIME = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 """
+HOME = """
+local told = redis.pcall('INFO', 'server')
+local home = type(told) == 'string' and string.match(told, 'run_id:(%w+)') or ''
+"""
+"""Names the Redis process: another one may have lost epochs that were given out."""
+THOUSAND = 1000
+"""An epoch's remainder counts the producers. After a restart of Redis the rest is its time, so no id is given twice."""
 CREATE = (
     TIME
+    + HOME
     + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'epoch', 1, 'seq', 0, 'until', now + ARGV[1], 'request', ARGV[3])
+redis.call('HSET', KEYS[1], 'epoch', 1, 'seq', 0, 'until', now + ARGV[1], 'request', ARGV[3], 'home', home)
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
@@ -36,9 +45,10 @@ return 1
 APPEND = (
     TIME
     + """
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return -1 end
 local last = tonumber(redis.call('HGET', KEYS[1], 'seq'))
 local seq = tonumber(ARGV[2])
+if seq > last + 1 then return last end
 for i = 6, #ARGV, 2 do
     if seq > last then
         redis.call('XADD', KEYS[2], ARGV[1] .. '-' .. seq, ARGV[i], ARGV[i + 1])
@@ -54,7 +64,7 @@ if ARGV[4] == '1' then
     redis.call('XADD', KEYS[3], 'MAXLEN', 8, '*', 'for', 'final')
     for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
 end
-return 1
+return last
 """
 )
 KEEP = (
@@ -83,12 +93,17 @@ return {tonumber(is[1]), tonumber(is[2]), tonumber(is[3]) - now, tonumber(is[4] 
 )
 TAKE = (
     TIME
+    + HOME
     + """
-local is = redis.call('HMGET', KEYS[1], 'seq', 'until', 'final', 'request', 'stop')
+local is = redis.call('HMGET', KEYS[1], 'seq', 'until', 'final', 'request', 'stop', 'epoch', 'home')
 if not is[1] or is[3] or tonumber(is[2]) > now then return {} end
-redis.call('HSET', KEYS[1], 'until', now + ARGV[1])
+local epoch = tonumber(is[6]) + 1
+if is[7] ~= home then
+    epoch = math.max(epoch, math.floor(now / 1000) % 900000 * ARGV[3] + epoch % ARGV[3])
+end
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'until', now + ARGV[1], 'home', home)
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[2]) end
-return {redis.call('HINCRBY', KEYS[1], 'epoch', 1), tonumber(is[1]), is[4], tonumber(is[5] or 0)}
+return {epoch, tonumber(is[1]), is[4], tonumber(is[5] or 0)}
 """
 )
 STOP = (
@@ -211,14 +226,16 @@ class RedisLog:
         """Begin the log, with the lease; False when there is one."""
         return bool(await self._do("create", self.lease_ms, self.age_ms, json.dumps(request)))
 
-    async def append(self, epoch: int, first: int, frames: Sequence[tuple[str, str]], *, final: bool) -> bool:
-        """Add frames numbered from `first`, and renew the lease; False when the epoch is over.
+    async def append(self, epoch: int, first: int, frames: Sequence[tuple[str, str]], *, final: bool) -> int | None:
+        """Add frames numbered from `first`, and renew the lease; return the log's last number. None: the epoch is over.
 
+        Nothing is added when the log does not reach up to `first`: it came back older, and lacks what it had.
         Doing it again adds nothing. Appends take turns, so that under load they gather frames, not connections.
         """
         pairs = (part for frame in frames for part in frame)
         async with self.database.appends:
-            return bool(await self._do("append", epoch, first, self.age_ms, int(final), self.lease_ms, *pairs))
+            last = int(await self._do("append", epoch, first, self.age_ms, int(final), self.lease_ms, *pairs))
+        return None if last < 0 else last
 
     async def keep(self, epoch: int) -> tuple[bool, int] | None:
         """Renew the lease; whether the run should stop, and how many other workers read it. None: the epoch is over."""
@@ -232,7 +249,7 @@ class RedisLog:
 
     async def take(self) -> Taken | None:
         """Take over a run whose lease has expired, in the next epoch; None when it has not, or somebody was quicker."""
-        told = await self._do("take", self.lease_ms, self.age_ms)
+        told = await self._do("take", self.lease_ms, self.age_ms, THOUSAND)
         return Taken(told[0], told[1], json.loads(told[2]), bool(told[3])) if told else None
 
     async def stop(self) -> bool:

@@ -145,18 +145,20 @@ class Run:
             self._arm(min(later))
 
     def place(self, event_id: str) -> int:
-        """Return the number in an event id of this run; one beyond the end is the end. Raises ValueError for any other.
+        """Return an event id's number, or the end of its epoch if that is less. Raises ValueError for a foreign one.
 
-        A reader behind that place gets exactly what it has not seen.
+        A reader behind that place gets exactly what it has not seen; if a store lost what the reader has seen, the next
+        producer's `reset` stands there.
         """
         found = EVENT_ID.fullmatch(event_id)
         epoch, seq = (int(found[1]), int(found[2])) if found else (0, 0)
-        written = self.entries.epoch(seq - 1) if 0 < seq <= len(self.entries) else None
-        if not 1 <= epoch <= self.epoch or written not in (None, epoch):
+        end = self.entries.end(epoch)
+        known = epoch == 1 or epoch in self.entries.epochs
+        if not known or (0 < seq <= end and self.entries.epoch(seq - 1) != epoch):
             raise ValueError(
                 f"The event id {event_id[:40]!r} is none of this run's; send back an id as it came, such as '1-12'."
             )
-        return min(seq, len(self.entries))
+        return min(seq, end)
 
     def join(self) -> None:
         """Count a reader in. Raises OverflowError when the run has as many as it may."""

@@ -39,6 +39,7 @@ from claude_lab.kinds import RUN
 from claude_lab.mending import last_frame, mended
 from claude_lab.probe import Probe
 from claude_lab.recovery import Came
+from claude_lab.redis_log import THOUSAND
 from claude_lab.retry import Attempt, RetryPolicy
 from claude_lab.runs import Bounds, LogLost, Run, Runs, Writer, new_name
 from claude_lab.settings import Settings
@@ -100,7 +101,7 @@ class Relay:
 
     async def retake(self, run: Writer, request: dict[str, Any]) -> None:
         """Go on with the answer of a worker that died, as the strategy says; but not for ever."""
-        if run.epoch > MAX_EPOCHS:
+        if run.epoch % THOUSAND > MAX_EPOCHS:
             run.append(*error_frame(Failure("server_error", f"{MAX_EPOCHS} workers died over this answer.")))
             return
         await self.produce(run, request, [(entry.kind, entry.frame) for entry in run.run.entries])

@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from claude_lab.clock import now
 from claude_lab.kinds import FINAL
 from claude_lab.log import Frame, encode_json
-from claude_lab.redis_log import ROWS, RedisLog
+from claude_lab.redis_log import ROWS, Known, RedisLog
 from claude_lab.runs import STOPPED, Bounds, LogLost, Run, Writer, too_long
 
 Retake = Callable[[Writer, dict[str, Any]], Coroutine[Any, Any, None]]
@@ -75,15 +75,18 @@ class SharedRun(Run):
         while self._pending and self.held:
             epoch, first, rows = self.epoch, self._sent + 1, self._pending[:ROWS]
             try:
-                kept = await self.log.append(epoch, first, rows, final=rows[-1][0] in FINAL)
+                last = await self.log.append(epoch, first, rows, final=rows[-1][0] in FINAL)
             except LogLost as error:
                 await self._endure(error)
                 continue
             if not self.held or self.epoch != epoch:
                 continue
-            if not kept:
+            if last is None:
                 self._lose()
                 return
+            if last < first - 1:
+                self._rewind(last)
+                continue
             del self._pending[: len(rows)]
             self._pending_bytes -= sum(len(told) for _, told in rows)
             self._sent += len(rows)
@@ -92,11 +95,29 @@ class SharedRun(Run):
                 self._learn(seq, kind, told, epoch)
             self.announce()
 
+    def _rewind(self, last: int) -> None:
+        """Send again what the log had behind a number and has no more: Redis came back older than it was."""
+        again = [(entry.kind, json.dumps(entry.frame)) for entry in self.entries[last : self._sent]]
+        self._pending[:0] = again
+        self._pending_bytes += sum(len(told) for _, told in again)
+        self._sent = last
+
     def _learn(self, seq: int, kind: str, told: str, epoch: int) -> None:
-        """Add what the log says next; what is known already is passed over."""
-        if seq == len(self.entries) + 1:
+        """Add what the log says next; what is known already is passed over.
+
+        Raises LogLost, for good, when it does not follow from what is known: Redis came back older, and went on.
+        """
+        known = len(self.entries)
+        if seq == known + 1:
             self.epoch = max(self.epoch, epoch)
             self._add(epoch, [kind], [encode_json(kind, told, seq, epoch)])
+        elif seq > known or self.entries.epoch(seq - 1) != epoch:
+            self._miss()
+
+    def _miss(self) -> NoReturn:
+        error = LogLost(f"The log of {self.name!r} lacks entries; Redis must keep what it was given.")
+        self._vanish(error)
+        raise error
 
     def _lose(self) -> None:
         """Stop producing, without a word in the log: it is another's now."""
@@ -150,7 +171,7 @@ class SharedRun(Run):
     async def _follow(self) -> None:
         """Wait for entries; when the lease is over, take over."""
         if now() >= self._look_at:
-            known = await self.log.look(reading=self.readers > 0)
+            known = await self._look(reading=self.readers > 0)
             if known is None:
                 self._vanish(LogLost(f"The run {self.name!r} is gone; it ended, or nobody wrote it, long ago."))
                 return
@@ -159,10 +180,29 @@ class SharedRun(Run):
                 return
             wait = self.lease / 3 if known.final else min(self.lease / 3, known.left + 0.01)
             self._alive_at, self._look_at = now(), now() + wait
+            await self._reach(known.epoch, known.seq)
         await self._pull(max(0.001, self._look_at - now()))
 
+    async def _look(self, *, reading: bool) -> Known | None:
+        """Return the log's state, asked for again when this worker learned of another producer meanwhile."""
+        while True:
+            epoch = self.epoch
+            known = await self.log.look(reading=reading)
+            if self.epoch == epoch:
+                return known
+
+    async def _reach(self, epoch: int, seq: int) -> None:
+        """Learn all that the log is said to hold. Raises LogLost, for good, when it holds less, or less was written."""
+        if not self.ended and self.entries.epochs[-1:] > [epoch]:
+            self._miss()
+        while len(self.entries) < seq and self.lost is None:
+            if self.held:  # Redis has answered already; the answer is on its way
+                await super().wait(len(self.entries), self.lease)
+            elif not await self._pull(0):
+                self._miss()
+
     async def _pull(self, block: float) -> bool:
-        """Read on; whether something came."""
+        """Read on; whether something came. Raises LogLost when it does not follow from what is known."""
         last = f"{self.entries[-1].epoch}-{self.entries[-1].seq}" if self.entries else "0-0"
         rows = await self.log.read(last, block)
         for row in rows:
@@ -182,9 +222,10 @@ class SharedRun(Run):
         if taken is None:
             return
         self._lose()
-        while len(self.entries) < taken.seq:
-            if not await self._pull(0):
-                raise LogLost(f"The log of {self.name!r} lacks entries; Redis must keep what it was given.")
+        await self._reach(taken.epoch, taken.seq)
+        if len(self.entries) > taken.seq:  # its readers have seen what is gone: they come back to what is there
+            await self.log.release(taken.epoch)
+            self._miss()
         writer = self.hold(taken.epoch, taken.seq)
         if taken.stop:
             writer.append("done", dict(STOPPED))
@@ -212,16 +253,12 @@ class SharedRun(Run):
 
     async def catch_up(self) -> bool:
         """Learn all that the log holds by now; False when there is none."""
-        known = await self.log.look(reading=False)
+        known = await self._look(reading=False)
         if known is None:
             return False
         if self.held and known.epoch != self.epoch:
             self._lose()
-        while len(self.entries) < known.seq and self.lost is None:
-            if self.held:  # Redis has answered already; the answer is on its way
-                await super().wait(len(self.entries), self.lease)
-            elif not await self._pull(0):
-                break
+        await self._reach(known.epoch, known.seq)
         return True
 
     def join(self) -> None:
@@ -229,7 +266,7 @@ class SharedRun(Run):
         super().join()
         if not self.held and not self.ended:
             if self.readers == 1:
-                self._errand(self.log.look(reading=True))
+                self._errand(lambda: self.log.look(reading=True))
             self._keep_up()
 
     def leave(self) -> None:
@@ -239,12 +276,12 @@ class SharedRun(Run):
             return
         self.readers -= 1
         if not self.readers and not self.ended:
-            self._errand(self.log.leave())
+            self._errand(self.log.leave)
 
     def orphan(self) -> None:
         """Stop if nobody reads at any worker."""
         self._orphaned = None
-        self._errand(self._stop_orphan())
+        self._errand(self._stop_orphan)
 
     async def _stop_orphan(self) -> None:
         told = await self.log.keep(self.epoch) if self.held else None
@@ -256,18 +293,18 @@ class SharedRun(Run):
         if self.held:
             super().stop()
         elif not self.ended:
-            self._errand(self._ask_to_stop())
+            self._errand(self._ask_to_stop)
 
     async def _ask_to_stop(self) -> None:
         if not await self.log.stop():
             await self._take()
 
-    def _errand(self, work: Coroutine[Any, Any, Any]) -> None:
+    def _errand(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Do something on the side; when Redis is away, what the lease does not cover ends anyhow."""
 
         async def run() -> None:
             with contextlib.suppress(LogLost):
-                await work
+                await work()
 
         task = asyncio.create_task(run())
         self._errands.add(task)

@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from claude_lab.redis_log import Database, RedisLog
-from claude_lab.runs import NAME, Bounds, Run, check_name, new_name
+from claude_lab.runs import NAME, Bounds, LogLost, Run, check_name, new_name
 from claude_lab.shared_run import Retake, SharedRun
 
 
@@ -50,8 +50,13 @@ class SharedRuns:
         if not NAME.fullmatch(name):
             return None
         run = self.runs.get((caller, name))
-        if run is None or run.lost is not None:
-            run = self._run(name, caller, self.orphan_grace)
+        if run is not None and run.lost is None:
+            try:
+                return run if await run.catch_up() else None
+            except LogLost:
+                if run.lost is None:  # Redis is away; else the log is not what this worker knew of it
+                    raise
+        run = self._run(name, caller, self.orphan_grace)
         return run if await run.catch_up() else None
 
     async def _make_room(self) -> None:

@@ -93,6 +93,12 @@ class Store(Protocol):
     async def drain(self) -> None:
         """Wait until what was written is in the log."""
 
+    async def save(self) -> None:
+        """Take a snapshot of the log, where the store has such a thing."""
+
+    async def restore(self) -> None:
+        """Let the store come back as the snapshot has it."""
+
     async def expire(self) -> None:
         """Let the run's age be over."""
 
@@ -155,6 +161,7 @@ class RunMachine(RuleBasedStateMachine):
     """The rules. A subclass says which store and which loop; `runner` outlives the examples."""
 
     runner: asyncio.Runner
+    can_restore = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,6 +170,8 @@ class RunMachine(RuleBasedStateMachine):
         self.readers: list[Reader] = []
         self.alive = True
         self.zombies: list[Writer] = []
+        self.saved = False
+        self.older = False
         self.expired = False
 
     def make_store(self) -> Store:
@@ -259,6 +268,20 @@ class RunMachine(RuleBasedStateMachine):
         self.within_the_loop(self.store.crash)
         self.alive = False
 
+    @precondition(lambda self: self.can_restore and not self.expired)
+    @rule()
+    def save(self) -> None:
+        """The store takes a snapshot."""
+        self.do(self.store.save())
+        self.saved = True
+
+    @precondition(lambda self: self.saved and not self.expired)
+    @rule()
+    def come_back_older(self) -> None:
+        """The store comes back as it was: what it has lost is sent again, or taken back, or refused out loud."""
+        self.do(self.store.restore())
+        self.older = True
+
     @precondition(lambda self: not self.expired)
     @rule(worker=st.integers(0, 1), keep=st.integers(0, 40))
     def take_over(self, worker: int, keep: int) -> None:
@@ -269,7 +292,8 @@ class RunMachine(RuleBasedStateMachine):
         text = ""
         for kind, frame in self.do(self.store.log()):
             text = applied(text, {"type": kind, **frame})
-        self.text = text[:keep]
+        keep = min(keep, len(text))
+        self.text, self.saved = text[:keep], False
 
         def reset() -> None:
             self.writer.append("reset", {"keep_chars": keep, "reason": "takeover"})
@@ -312,13 +336,16 @@ class RunMachine(RuleBasedStateMachine):
             self.take_over(1, 0)
         self.within_the_loop(lambda: self.writer.append("done", {}))
         self.do(self.store.drain())
-        for reader in self.readers:
-            if reader.task is not None and reader.task.done() and not reader.ended:
-                self.start(reader)
-        self.do(self.all_read())
+        for _ in range(3 if self.older else 1):  # a reader of what was lost is cut, and comes back
+            for reader in self.readers:
+                if reader.task is not None and reader.task.done() and not reader.ended:
+                    self.start(reader)
+            self.do(self.all_read())
         for reader in self.readers:
             assert reader.ended
             assert reader.text == self.text
+            if self.older:
+                continue
             assert not reader.repeated
             assert reader.ids == sorted(set(reader.ids))
             assert [seq for _, seq in reader.ids] == list(range(1, len(reader.ids) + 1))

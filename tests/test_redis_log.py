@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis_server import redis_server
 
-from claude_lab.redis_log import Database, RedisLog
+from claude_lab.redis_log import THOUSAND, Database, RedisLog
 from claude_lab.runs import LogLost, new_name
 
 REQUEST = {"model": "m", "messages": [{"role": "user", "content": "naïve 🌊"}]}
@@ -65,7 +65,36 @@ def test_an_append_that_is_repeated_adds_nothing(trial: Trial) -> None:
         kept = [await first.append(1, 1, frames, final=False) for frames in (FRAMES, FRAMES, [*FRAMES, *FRAMES])]
         return kept, [row.seq for row in await first.read("0-0", 0)]
 
-    assert trial(act) == ([True] * 3, [1, 2, 3, 4])
+    assert trial(act) == ([2, 2, 4], [1, 2, 3, 4])
+
+
+def test_an_append_that_would_leave_a_hole_adds_nothing(trial: Trial) -> None:
+    """A log that does not reach up to the frames says where it stands, and takes them behind what it lacked."""
+
+    async def act(first: RedisLog, second: RedisLog) -> Any:
+        stands = [await first.append(1, number, FRAMES, final=False) for number in (2, 1, 4, 3)]
+        return stands, [row.seq for row in await first.read("0-0", 0)]
+
+    assert trial(act) == ([0, 2, 2, 4], [1, 2, 3, 4])
+
+
+def test_no_epoch_is_given_twice_by_a_redis_that_lost_it(trial: Trial) -> None:
+    """A log made or taken under another Redis process is taken in an epoch that no second before could give."""
+
+    async def act(first: RedisLog, second: RedisLog) -> Any:
+        epochs = []
+        for home in ("another", "a third"):
+            await first.database.redis.hset(first.keys[0], mapping={"home": home, "epoch": 1, "until": 0})
+            taken = await second.take()
+            assert taken is not None
+            epochs.append(taken.epoch)
+            await asyncio.sleep(1.01)
+        await second.release(epochs[-1])
+        after = await first.take()
+        assert after is not None
+        return epochs[1] > epochs[0] > THOUSAND, {epoch % THOUSAND for epoch in epochs}, after.epoch - epochs[1]
+
+    assert trial(act) == (True, {2}, 1)
 
 
 def test_a_taken_log_refuses_the_producer_before(trial: Trial) -> None:
@@ -82,7 +111,7 @@ def test_a_taken_log_refuses_the_producer_before(trial: Trial) -> None:
         rows = await first.read("0-0", 0)
         return early, (taken.epoch, taken.seq, taken.request), zombie, own, [(row.epoch, row.seq) for row in rows]
 
-    assert trial(act) == (None, (2, 2, REQUEST), (False, None), True, [(1, 1), (1, 2), (2, 3)])
+    assert trial(act) == (None, (2, 2, REQUEST), (None, None), 3, [(1, 1), (1, 2), (2, 3)])
 
 
 def test_of_many_only_one_takes_over(trial: Trial) -> None:
@@ -158,7 +187,7 @@ def test_nothing_stays_behind(trial: Trial) -> None:
             await first.append(1, 3, FRAMES, final=True),
         )
 
-    assert trial(act, lease=0.1, age=0.2) in [(True, -2, None, False)]
+    assert trial(act, lease=0.1, age=0.2) in [(True, -2, None, None)]
 
 
 def test_an_answer_that_stays_away_is_a_lost_log() -> None:
