@@ -2,7 +2,8 @@
 
 Each judge looks at calls, which are attempts of one request in order, and names its evidence: the numbers of the
 journal's entries. What a server cannot know it does not claim; where a fault of the client is only likely, the finding
-says "may".
+says "may". Two judges go by chance, `lockstep` and `no_jitter`: they err once in 100,000 groups of waits, by
+`chains.drawn`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from claude_lab.chains import Calls, calls_of, known, numbers, pairs, waits
+from claude_lab.chains import Calls, calls_of, drawn, known, numbers, pairs, together, waits
 from claude_lab.journal import Entry, Journal
 
 HOPELESS = frozenset({400, 401, 402, 403, 404, 405, 413, 422})
@@ -63,31 +64,27 @@ def constant_backoff(calls: Calls) -> Iterator[Finding]:
 
 
 def no_jitter(calls: Calls) -> Iterator[Finding]:
-    """Its waits double to the hundredth, or are the same in call after call: nothing random is in them."""
+    """Its waits double exactly, or are the same in call after call: more alike than chance makes them."""
     for call in calls:
         chosen = waits(call)
-        ratios = [later / earlier for earlier, later in itertools.pairwise(chosen) if earlier >= SHORT]
-        if len(ratios) >= 2 and all(abs(ratio - 2) < 0.02 for ratio in ratios):
+        doubled = [wait / 2**index for index, wait in enumerate(chosen)]
+        if len(chosen) >= 3 and min(chosen) >= SHORT and not drawn(doubled):
             told = f"waited {', '.join(f'{wait:.2f}' for wait in chosen)} s"
             yield Finding("no_jitter", told, numbers(call))
     retried = [call for call in calls if len(call) > 1]
     first = [waits(call)[0] for call in retried if waits(call)]
-    if len(first) >= ALIKE and min(first) >= SHORT and max(first) - min(first) < 0.01 * max(first):
+    if len(first) >= ALIKE and min(first) >= SHORT and not drawn(first):
         told = f"{len(first)} calls waited {min(first):.3f} to {max(first):.3f} s before their first retry"
         yield Finding("no_jitter", told, tuple(number for call in retried for number in numbers(call)))
 
 
 def lockstep(calls: Calls) -> Iterator[Finding]:
     """Calls that failed together came back together, though nobody told them when."""
-    retries = sorted(
-        (after.at, after.number, before.at) for before, after, _ in pairs(calls) if before.retry_after is None
-    )
-    for index in range(len(retries) - 3):
-        group = retries[index : index + 4]
-        if group[-1][0] - group[0][0] < 0.02 and len({number for _, number, _ in group}) == 4:
-            told = f"4 retries within {1000 * (group[-1][0] - group[0][0]):.0f} ms"
-            yield Finding("lockstep", told, tuple(number for _, number, _ in group))
-            return
+    for group in together(calls):
+        chosen = [wait for _, _, wait in group]
+        if len(group) >= ALIKE and min(chosen) > 0 and not drawn(chosen):
+            told = f"{len(group)} calls failed together and came back after {min(chosen):.3f} to {max(chosen):.3f} s"
+            yield Finding("lockstep", told, tuple(after.number for _, after, _ in group))
 
 
 def stacked_retries(calls: Calls) -> Iterator[Finding]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from claude_lab import faults
+from claude_lab import clock, faults
+from claude_lab.chains import drawn
 from claude_lab.fake import FakeClaude
 from claude_lab.journal import Entry, Journal
 from claude_lab.scenario import Scenario
+from claude_lab.transport import StreamingASGI
 from claude_lab.verdict import JUDGES, judge
 
 SDK = {"x-stainless-retry-count": "0"}
@@ -110,6 +115,88 @@ def test_the_plain_sdk_raises_no_alarm(script: list[faults.Fault]) -> None:
                 pass
 
     assert judge(fake.journal).codes == []
+
+
+def herd(calls: int, wait: Callable[[], float], lag: Callable[[], float]) -> list[str]:
+    """What is found of so many calls that fail together and come back once, after a wait and the network's lag."""
+    rows = []
+    for call in range(calls):
+        failed = lag()
+        rows += [{"at": failed, "call": str(call)}, {"at": failed + 0.01 + wait() + lag(), "call": str(call)}]
+    ended = {"status": 200, "ended": "complete"}
+    return judge(journal_of(*sorted((row | (ended if row["at"] > 0.2 else {}) for row in rows), key=at))).codes
+
+
+def at(row: dict[str, Any]) -> float:
+    """When a row's request came."""
+    return float(row["at"])
+
+
+@pytest.mark.parametrize("calls", [4, 5, 10, 40, 200])
+@pytest.mark.parametrize("wait", [0.5, 1.0, 8.0])
+def test_lockstep_is_found_among_few_and_many(calls: int, wait: float) -> None:
+    """Calls that fail together and wait the same are found out, though the network lags by up to half a millisecond."""
+    rng = random.Random(calls)
+
+    assert "lockstep" in herd(calls, lambda: wait, lambda: 0.0005 * rng.random())
+
+
+@pytest.mark.parametrize("calls", [4, 5, 10, 40, 200])
+def test_the_sdks_waits_are_never_lockstep(calls: int) -> None:
+    """In 200 seeded runs the SDK's formula, half a second less up to a quarter of it, raises no alarm."""
+    rng = random.Random(f"sdk {calls}")
+
+    alarms = [herd(calls, lambda: 0.5 * (1 - 0.25 * rng.random()), lambda: 0.05 * rng.random()) for _ in range(200)]
+
+    assert [codes for codes in alarms if codes] == []
+
+
+def test_the_sdks_waits_over_many_attempts_are_never_exact() -> None:
+    """In 2,000 seeded calls of the SDK with four retries each no doubling is taken for one without chance."""
+    rng = random.Random("doubling")
+    for _ in range(2_000):
+        waited = [min(8, 0.5 * 2**retry) * (1 - 0.25 * rng.random()) for retry in range(4)]
+        times = [sum(waited[:index]) + 0.01 * index for index in range(5)]
+        rows = failures(*times)
+        rows[-1] |= {"status": 200, "ended": "complete"}
+
+        assert judge(journal_of(*rows)).codes == []
+
+
+def test_the_error_is_what_the_formula_says() -> None:
+    """Of 20,000 seeded groups of four even draws about as many lie within 10 % of their range as the formula says."""
+    rng = random.Random(4)
+    groups = [[1 - 0.25 * rng.random() for _ in range(4)] for _ in range(20_000)]
+    within = sum(max(group) - min(group) < 0.025 for group in groups) / len(groups)
+
+    assert within == pytest.approx(4 * 0.1**3 - 3 * 0.1**4, rel=0.3)
+    assert all(drawn(group) for group in groups)
+
+
+@pytest.mark.parametrize("calls", [10, 40])
+def test_many_calls_of_the_plain_sdk_at_once_raise_no_alarm(calls: int) -> None:
+    """Default `AsyncAnthropic` calls that are all overloaded once, and come back by its own waits, are blameless."""
+    import anthropic
+    import httpx2
+
+    fake = FakeClaude(Scenario(faults=[faults.Overloaded()] * calls, pace="instant"))
+
+    async def run() -> None:
+        transport = httpx2.AsyncClient(transport=StreamingASGI(fake.app))
+        async with anthropic.AsyncAnthropic(base_url="http://fake", api_key="lab", http_client=transport) as sdk:
+            asks = (
+                sdk.messages.create(
+                    model="claude-opus-4-6", max_tokens=20, messages=[{"role": "user", "content": f"Question {number}"}]
+                )
+                for number in range(calls)
+            )
+            await asyncio.gather(*asks)
+
+    clock.run_virtual(run())
+
+    verdict = fake.verdict()
+    assert (verdict.calls, verdict.attempts) == (calls, 2 * calls)
+    assert verdict.codes == []
 
 
 def test_a_silent_cut_is_found_even_with_the_sdk() -> None:
