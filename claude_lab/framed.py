@@ -77,6 +77,7 @@ class FrameResponse(Response):
         begin = self.after
         try:
             await self._first()
+            await self.ready()
         except LogLost as error:
             raise HTTPException(503, str(error), {"retry-after": "1"}) from None
         first = self.run.entries[begin : self.after]
@@ -88,6 +89,8 @@ class FrameResponse(Response):
         try:
             while not self.over:
                 await send_body({"type": "http.response.body", "body": body, "more_body": True})
+                if self.after < len(self.run.entries.data):  # others go on while a long log is written
+                    await asyncio.sleep(0)
                 await self.run.wait(self.after, self.settings.heartbeat)
                 body = self._next()
         except LogLost:
@@ -105,6 +108,9 @@ class FrameResponse(Response):
         if begin < self.after:
             return self.written(begin)
         return b"" if self.run.ended else PING
+
+    async def ready(self) -> None:
+        """Prepare for the first write, once it is known that there is one."""
 
     def head(self, first: list[Entry]) -> tuple[int, dict[str, str]]:
         """Return the status and the headers that these first entries ask for."""

@@ -34,6 +34,7 @@ STOPPED = "The answer was stopped before its end."
 TEXT = frozenset({"text-start", "text-delta", "text-end"})
 REASONING = frozenset({"reasoning-start", "reasoning-delta", "reasoning-end"})
 OPENING = frozenset({"text-start", "text-delta", "reasoning-start", "reasoning-delta"})
+EARLIER = "earlier-"
 Part = dict[str, Any]
 Frame = Mapping[str, Any]
 
@@ -50,10 +51,10 @@ class Parts:
     resets: bool = False
     earlier: Sequence[Part] = ()
     _started: bool = False
-    _texts: dict[str, str] = field(default_factory=dict)
+    _texts: dict[str, list[str]] = field(default_factory=dict)
     _text: str | None = None
     _thought: str | None = None
-    _thinking_so_far: str = ""
+    _thinking: list[str] = field(default_factory=list)
     _seq: int = 0
 
     def of(self, seq: int, kind: str, frame: Frame) -> list[Part]:
@@ -70,13 +71,13 @@ class Parts:
         self._started = True
         yield {"type": "start", "messageId": self.message_id, "messageMetadata": told}
         for number, part in enumerate(self.earlier):
-            yield from told_again(part, f"earlier-{number}")
+            yield from told_again(part, f"{EARLIER}{number}")
         yield {"type": "start-step"}
 
     def _retry(self, frame: Frame) -> Iterator[Part]:
         yield {"type": "data-retry", "data": dict(frame), "transient": True}
 
-    def _thinking(self, frame: Frame) -> Iterator[Part]:
+    def _thought_of(self, frame: Frame) -> Iterator[Part]:
         self._text = None
         yield from self._think(frame["text"])
 
@@ -84,7 +85,7 @@ class Parts:
         if self._thought is None:
             self._thought = f"thought-{self._seq}"
             yield {"type": "reasoning-start", "id": self._thought}
-        self._thinking_so_far += text
+        self._thinking.append(text)
         yield {"type": "reasoning-delta", "id": self._thought, "delta": text}
 
     def _end_thought(self, **extra: Any) -> Iterator[Part]:
@@ -99,9 +100,9 @@ class Parts:
     def _say(self, text: str) -> Iterator[Part]:
         if self._text is None:
             self._text = f"text-{self._seq}"
-            self._texts[self._text] = ""
+            self._texts[self._text] = []
             yield {"type": "text-start", "id": self._text}
-        self._texts[self._text] += text
+        self._texts[self._text].append(text)
         yield {"type": "text-delta", "id": self._text, "delta": text}
 
     def _tool(self, frame: Frame) -> Iterator[Part]:
@@ -113,9 +114,10 @@ class Parts:
     def _reset(self, frame: Frame) -> Iterator[Part]:
         """Take back all that was said and say again what is kept of it; where all is kept, nothing is taken back."""
         yield {"type": "data-reset", "data": dict(frame), "transient": True}
-        said, keep = "".join(self._texts.values()), frame["keep_chars"]
-        if keep < len(said) or (not keep and self._thinking_so_far):
-            thought, self._thinking_so_far = self._thinking_so_far, ""
+        said, keep = "".join(map("".join, self._texts.values())), frame["keep_chars"]
+        if keep < len(said) or (not keep and self._thinking):
+            thought = "".join(self._thinking)
+            self._thinking.clear()
             yield from self._begin_anew(thought if keep else "") if self.resets else self._mark(keep)
             self._texts.clear()
             self._text = None
@@ -153,7 +155,7 @@ class Parts:
 READERS: dict[str, Any] = {
     "start": Parts._start,
     "retry": Parts._retry,
-    "thinking": Parts._thinking,
+    "thinking": Parts._thought_of,
     "delta": Parts._delta,
     "tool": Parts._tool,
     "reset": Parts._reset,
@@ -187,26 +189,44 @@ def told_again(part: Part, name: str) -> Iterator[Part]:
             yield {"type": "tool-output-error", "errorText": str(why), **call, **dynamic}
 
 
-def without_void(frames: list[tuple[str, list[Part]]]) -> list[list[Part]]:
-    """Return the parts of frames from the first on, each a kind and its parts, without what a `reset` took back.
+@dataclass(slots=True)
+class Void:
+    """What a `reset` took back of an answer, learnt from its frames in order: a late reader needs no text only to
+    hear that it is void.
 
-    A reader that comes late needs no text only to hear that it is void.
+    What the message held before the answer (`EARLIER`) no reset takes back.
     """
-    told = [parts for _, parts in frames]
-    undone = [i for i, (kind, parts) in enumerate(frames) if kind == "reset" and any(map(undoes, parts))]
-    if not undone:
-        return told
-    last = undone[-1]
-    names = {part["type"] for part in told[last]}
-    anew, keeps = "reset-step" in names, "text-delta" in names
-    void = TEXT if keeps and not anew else TEXT | REASONING
-    ends = {"reset-step"} if anew else void - OPENING
-    # What an earlier reset took back stays void, whatever the last one keeps.
-    gone = {part["id"] for parts in told[:last] for part in parts if part.get("providerMetadata") == WITHDRAWN}
-    before = [
-        [part for part in parts if part["type"] not in void and part.get("id") not in gone] for parts in told[:last]
-    ]
-    return [*before, [part for part in told[last] if part["type"] not in ends], *told[last + 1 :]]
+
+    last: int = 0
+    _types: frozenset[str] = frozenset()
+    _ends: frozenset[str] = frozenset()
+    _marked: set[Any] = field(default_factory=set)
+    _gone: frozenset[Any] = frozenset()
+
+    def note(self, seq: int, kind: str, parts: list[Part]) -> None:
+        """Learn from the parts of a frame, `seq` its number in the run."""
+        if kind == "reset" and any(map(undoes, parts)):
+            names = {part["type"] for part in parts}
+            anew, keeps = "reset-step" in names, "text-delta" in names
+            self.last, self._types = seq, TEXT if keeps and not anew else TEXT | REASONING
+            self._ends = frozenset({"reset-step"}) if anew else self._types - OPENING
+            # What an earlier reset took back stays void, whatever the last one keeps.
+            self._gone = frozenset(self._marked)
+        self._marked.update(part["id"] for part in parts if part.get("providerMetadata") == WITHDRAWN)
+
+    def left(self, seq: int, parts: list[Part]) -> list[Part]:
+        """Return a frame's parts without those that are void."""
+        if seq > self.last:
+            return parts
+        if seq == self.last:
+            return [part for part in parts if part["type"] not in self._ends]
+        return [part for part in parts if self._stands(part)]
+
+    def _stands(self, part: Part) -> bool:
+        name = part.get("id")
+        if isinstance(name, str) and name.startswith(EARLIER):
+            return True
+        return part["type"] not in self._types and name not in self._gone
 
 
 def undoes(part: Part) -> bool:

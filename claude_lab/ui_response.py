@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, HTTPException, Query
@@ -32,7 +33,7 @@ class UIResponse(FrameResponse):
     """
 
     names: Mapping[str, str] = {**HEADERS, ui.HEADER: "v1"}
-    most = sys.maxsize  # what a `reset` made void is known of a whole log only
+    most = 500
 
     def __init__(
         self,
@@ -45,28 +46,44 @@ class UIResponse(FrameResponse):
         earlier: Sequence[ui.Part] = (),
     ) -> None:
         super().__init__(run, settings, after=after)
-        self.parts = ui.Parts(message_id, resets=version >= 7, earlier=earlier)
-        self.whole = not after
-        self._told(run.entries[:after])
+        self.begin = after
+        self.made = partial(ui.Parts, message_id, resets=version >= 7, earlier=earlier)
+        self.parts = self.made()
+        self.void = ui.Void()
+
+    @property
+    def closing(self) -> bytes:  # type: ignore[override]  # a constant of the class above
+        """What ends a body; one that ends in any other way than with a final frame shall not say that it is whole."""
+        return ui.DONE if self.after and self.run.entries.kinds[self.after - 1] in FINAL else b""
+
+    async def ready(self) -> None:
+        """Read what was told before, or what was taken back of the whole, in slices: the loop goes on meanwhile."""
+        kinds = self.run.entries.kinds
+        if self.begin:
+            await self._read(self.parts, self.begin)
+        elif "reset" in kinds:
+            await self._read(self.made(), len(kinds) - kinds[::-1].index("reset"))
+
+    async def _read(self, parts: ui.Parts, end: int) -> None:
+        for begin in range(0, end, self.most):
+            for entry in self.run.entries[begin : min(end, begin + self.most)]:
+                told = parts.of(entry.seq, entry.kind, entry.frame)
+                if not self.begin:
+                    self.void.note(entry.seq, entry.kind, told)
+            await asyncio.sleep(0)
 
     def head(self, first: list[Entry]) -> tuple[int, dict[str, str]]:
         """Return the status and the headers that these first entries ask for."""
         status, extra = super().head(first)
         return status, extra if status == 200 else extra | SENTENCE
 
-    def _told(self, entries: list[Entry]) -> list[tuple[str, list[ui.Part]]]:
-        if entries and entries[-1].kind in FINAL:  # a body that ends in any other way shall not say that it is whole
-            self.closing = ui.DONE
-        return [(entry.kind, self.parts.of(entry.seq, entry.kind, entry.frame)) for entry in entries]
-
     def written(self, begin: int) -> bytes:
-        """Return entries as parts, with their ids; those that are there from the first on, without what is void."""
-        entries = self.run.entries[begin : self.after]
-        told = self._told(entries)
-        parts = ui.without_void(told) if self.whole else [parts for _, parts in told]
-        self.whole = False
-        pairs = zip(entries, parts, strict=True)
-        return b"".join(ui.encode(parts, f"{entry.epoch}-{entry.seq}") for entry, parts in pairs)
+        """Return entries as parts, with their ids; without what was void when the first were written."""
+        return b"".join(map(self._encoded, self.run.entries[begin : self.after]))
+
+    def _encoded(self, entry: Entry) -> bytes:
+        parts = self.parts.of(entry.seq, entry.kind, entry.frame)
+        return ui.encode(self.void.left(entry.seq, parts), f"{entry.epoch}-{entry.seq}")
 
     def refused(self, entries: list[Entry]) -> bytes:
         """Return the last entry's sentence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -18,7 +19,10 @@ from test_server import ANSWER, INSTANT, PREFIX, Bench, bench
 from claude_lab import ui
 from claude_lab.background import portal
 from claude_lab.chats import MOST_EARLIER_BYTES
+from claude_lab.runs import Run
+from claude_lab.settings import Settings
 from claude_lab.sse import Decoder
+from claude_lab.ui_response import UIResponse
 
 Frames = list[tuple[str, dict[str, Any]]]
 DOC = Path(__file__).parents[1] / "docs" / "front_ends.md"
@@ -61,6 +65,14 @@ def shown(parts: list[list[dict[str, Any]]]) -> Reader:
     return reader
 
 
+def without_void(frames: list[tuple[str, list[ui.Part]]]) -> list[list[ui.Part]]:
+    """Return what a late reader is told of frames."""
+    void = ui.Void()
+    for seq, (kind, parts) in enumerate(frames, 1):
+        void.note(seq, kind, parts)
+    return [void.left(seq, parts) for seq, (_, parts) in enumerate(frames, 1)]
+
+
 @st.composite
 def runs(draw: st.DrawFn) -> tuple[Frames, str]:
     """Draw the frames of a run, with the text that is valid at its end."""
@@ -90,7 +102,7 @@ def test_every_reader_ends_with_the_valid_text(resets: bool, run: tuple[Frames, 
     told = [first.of(seq, *frame) for seq, frame in enumerate(frames, 1)]
     again = [second.of(seq, *frame) for seq, frame in enumerate(frames, 1)]
     late = data.draw(st.integers(0, len(frames)))
-    pruned = ui.without_void([(kind, parts) for (kind, _), parts in zip(frames[:late], told, strict=False)])
+    pruned = without_void([(kind, parts) for (kind, _), parts in zip(frames[:late], told, strict=False)])
 
     live, joined = shown(told), shown([*pruned, *again[late:]])
 
@@ -117,9 +129,63 @@ def test_what_an_earlier_reset_took_back_stays_void(resets: bool) -> None:
     parts = ui.Parts("m", resets=resets)
     told = [(frame[0], parts.of(seq, *frame)) for seq, frame in enumerate(frames, 1)]
 
-    late = shown(ui.without_void(told))
+    late = shown(without_void(told))
 
     assert [(part["kind"], part["text"], part["void"]) for part in late.parts] == [("text", "Two four", False)]
+
+
+@pytest.mark.parametrize("resets", [False, True])
+def test_what_stood_before_the_answer_stays(resets: bool) -> None:
+    """A reset takes back the answer, not what the message held before it, also for who comes late."""
+    parts = ui.Parts("m", resets=resets, earlier=[{"type": "text", "text": "Before. "}])
+    frames: Frames = [
+        ("start", {"run": "r", "model": "m", "usage": {}}),
+        ("delta", {"text": "Void"}),
+        ("reset", {"keep_chars": 0, "reason": "network_error"}),
+        ("delta", {"text": "after"}),
+        ("done", {"stop_reason": "end_turn", "usage": {}}),
+    ]
+    told = [(frame[0], parts.of(seq, *frame)) for seq, frame in enumerate(frames, 1)]
+
+    late = [part["delta"] for parts in without_void(told) for part in parts if part["type"] == "text-delta"]
+
+    assert late == ["Before. ", "after"]
+
+
+def test_a_long_log_is_written_in_slices() -> None:
+    """No write, and no reading ahead of one, takes more than a slice; between them other tasks have their turn."""
+    asyncio.run(written_beside_a_clock())
+
+
+async def written_beside_a_clock() -> None:
+    """Write a log of many slices with a reset in it, and count the turns that another task had."""
+    run = Run("r" * 20, 30.0)
+    run.append("start", {"run": run.name, "model": "m", "usage": {}})
+    run.write(1, [("delta", {"text": "word "})] * 5 * UIResponse.most)
+    run.append("reset", {"keep_chars": 4, "reason": "network_error"})
+    run.append("done", {"stop_reason": "end_turn", "usage": {}})
+    turns, sent = 0, []
+
+    async def clock() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    ticking = asyncio.create_task(clock())
+    await UIResponse(run, Settings(), "m")({"type": "http"}, receive, send)
+    ticking.cancel()
+
+    body = b"".join(sent)
+    assert turns > 10
+    assert (body.count(b'"text-delta"'), body.count(b'"word')) == (1, 1)
+    assert body.endswith(ui.DONE)
 
 
 @pytest.fixture(scope="module")
