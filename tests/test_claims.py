@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import lacking
 
 DOCS = Path(__file__).parents[1] / "docs"
 sys.path.append(str(DOCS))
 
-from claims import PARTS, loops, sentences, streaming  # noqa: E402
+from claims import PARTS, clients, loops, sentences, streaming  # noqa: E402
 from claims.claim import Claim, plain  # noqa: E402
 
 CLAIMS = [claim for claims in PARTS.values() for claim in claims]
@@ -111,7 +112,10 @@ def comes_out(words: str, change: dict[str, Any], expected: str) -> None:
     """Check that the verdict is another with the change; where it cannot be decided, that the leaning is."""
     claim = claim_about(words)
 
-    verdict = claim.verdict(outcome_of(claim.experiment, tuple(change.items())))
+    try:
+        verdict = claim.verdict(outcome_of(claim.experiment, tuple(change.items())))
+    except clients.Missing as missing:
+        lacking(str(missing))
 
     assert verdict == expected or (claim.beyond and verdict.endswith(expected))
     assert verdict != verdict_of(claim)
