@@ -13,9 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from claude_lab.amounts import MOST, is_amount
 from claude_lab.faults import Fault, Overloaded, ServerError
 from claude_lab.limits import Limits
 from claude_lab.pacing import Pace
+from claude_lab.trace import Trace
 
 PREFIX = "anthropic-ratelimit-"
 FAULTS: dict[int, Fault] = {529: Overloaded(), 500: ServerError(), 503: ServerError(status=503)}
@@ -41,10 +43,30 @@ def limits_of(source: Any) -> tuple[Limits, list[str]]:
     told = {name: headers.get(f"{PREFIX}{name}-limit") for name in names}
     if not any(told.values()):
         raise ValueError(f"There is no {PREFIX}*-limit header; give limits=Limits(...) from your console instead.")
-    requests, inputs, outputs = (float(value) if value else None for value in told.values())
+    requests, inputs, outputs = (limit_of(name, value) if value else None for name, value in told.items())
     assumed = [f"no limit on {name}, as no header names one" for name, value in told.items() if not value]
     assumed += ["buckets hold a minute's worth", "retry-after is the time to the next token, in whole seconds"]
     return Limits(requests, inputs, outputs), assumed
+
+
+def limit_of(name: str, value: str) -> float:
+    """Return the limit that a header names. Raises ValueError for a text that is none."""
+    try:
+        limit = float(value)
+    except ValueError:
+        limit = math.nan
+    if not is_amount(limit, above=0):
+        raise ValueError(f"{PREFIX}{name}-limit says {value!r:.60}, which is no limit; give a number above 0.")
+    return limit
+
+
+def traces_of(runs: Any) -> list[Trace]:
+    """Return the traces of one or several runs or traces. Raises TypeError for anything else."""
+    several = runs if isinstance(runs, Iterable) else [runs]
+    traces: list[Any] = [getattr(run, "trace", run) for run in several]
+    if strange := [each for each in traces if not isinstance(each, Trace)]:
+        raise TypeError(f"{strange[0]!r:.60} is neither a run nor a trace; give what lab.stream() returned.")
+    return traces
 
 
 def lognormal_of(samples: Sequence[float], usual: tuple[float, float]) -> tuple[float, float]:
@@ -87,14 +109,25 @@ def when(value: Any) -> float:
 
 def seen_of(row: Mapping[str, Any], place: str) -> Seen:
     """Return one line of a log. Raises ValueError, with its place, when it has no readable time."""
-    known = {name: value for name, value in row.items() if value not in (None, "")}
     try:
+        known = {name: value for name, value in row.items() if value not in (None, "")}
         names = ("status", "input_tokens", "output_tokens")
         numbers = {name: int(float(known[name])) for name in names if name in known}
-        return Seen(when(known["at"]), ttft=float(known["ttft"]) if "ttft" in known else None, **numbers)
-    except (KeyError, ValueError) as error:
-        need = "`at` must be seconds or an ISO date, the rest numbers"
-        raise ValueError(f"{place} is not a call: {error}; {need}.") from None
+        seen = Seen(when(known["at"]), ttft=float(known["ttft"]) if "ttft" in known else None, **numbers)
+        if not is_amount(seen.at, least=-MOST) or not is_amount(seen.ttft or 0.0):
+            raise ValueError("no time")
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        need = "give `at` in seconds or as an ISO date, and the rest as numbers"
+        raise ValueError(f"{place} is not a call: {row!r:.100}; {need}.") from None
+    return seen
+
+
+def json_of(line: str) -> Any:
+    """Return what a line says, or the line itself when it is no JSON: no call either, and the error shows it."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return line
 
 
 def log_of(path: str | Path) -> list[Seen]:
@@ -106,7 +139,7 @@ def log_of(path: str | Path) -> list[Seen]:
     with where.open(encoding="utf-8", newline="") as file:
         rows: Iterator[Any] = csv.DictReader(file)
         if where.suffix in (".jsonl", ".ndjson", ".json"):
-            rows = (json.loads(line) for line in file if line.strip())
+            rows = (json_of(line) for line in file if line.strip())
         calls = [seen_of(row, f"Call {number} of {where.name}") for number, row in enumerate(rows, 1)]
     if not calls:
         raise ValueError(f"{where.name} has no calls; give JSON lines, or CSV with the columns at, status, ttft, ...")

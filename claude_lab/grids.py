@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,23 +24,48 @@ LONG = 10.0
 """Seconds from which on a sweep says beforehand how long it will take."""
 MOST = 200_000
 """Settings a sweep takes."""
+MOST_DAYS = 100_000
+"""Days a sweep takes."""
+MOST_PLAYED = 5_000_000
+"""Settings times days: what their metrics leave room for in memory."""
+MOST_CALLS = 20_000_000
+"""Calls of all days together: they stay in memory, since every setting meets the same."""
+SAMPLE = 2_000
+"""Calls on which the cost of a day is measured: a long day is many times as long."""
 
 
-def checked(policies: Sequence[RetryPolicy], seeds: Sequence[int]) -> None:
+def checked(scenario: Scenario, policies: Sequence[RetryPolicy], seeds: Sequence[int]) -> None:
     """Raise ValueError for a grid that is empty or out of reach."""
     if not policies or not seeds:
         raise ValueError(f"The grid has {len(policies)} settings and {len(seeds)} seeds; give at least one of each.")
     if len(policies) > MOST:
         raise ValueError(f"The grid has {len(policies)} settings, more than {MOST}; make some axes coarser.")
+    if len(policies) * len(seeds) > MOST_PLAYED:
+        told = f"{len(policies):,} settings on {len(seeds):,} days are more than {MOST_PLAYED:,} together"
+        raise ValueError(f"{told}; make some axes coarser, or play fewer days.")
+    calls = model.traffic_of(scenario).requests
+    if calls * len(seeds) > MOST_CALLS:
+        told = f"{len(seeds):,} days of {calls:,} calls are more than {MOST_CALLS:,} calls together"
+        raise ValueError(f"{told}; play fewer days, or shorter ones.")
+
+
+def sampled(scenario: Scenario) -> tuple[Scenario, float]:
+    """Return the scenario with a day short enough to measure, and how many of them a whole day takes."""
+    traffic = model.traffic_of(scenario)
+    if traffic.requests <= SAMPLE:
+        return scenario, 1.0
+    short = replace(traffic, requests=SAMPLE, times=traffic.times[:SAMPLE])
+    return replace(scenario, traffic=short), traffic.requests / SAMPLE
 
 
 def cost(scenario: Scenario, policies: Sequence[RetryPolicy], seeds: Sequence[int], engine: str) -> float:
     """Return the CPU seconds one setting takes on all seeds, measured on a few; compiles the engine if need be."""
     spread = [policies[0], policies[len(policies) // 2], policies[-1]]
-    model.batch(scenario, spread[:1], seeds[:1], engine)
+    short, times = sampled(scenario)
+    model.batch(short, spread[:1], seeds[:1], engine)
     began = clock.cpu()
-    model.batch(scenario, spread, seeds[:2], engine)
-    return max(1e-6, (clock.cpu() - began) / len(spread) / len(seeds[:2]) * len(seeds))
+    model.batch(short, spread, seeds[:2], engine)
+    return max(1e-6, (clock.cpu() - began) / len(spread) / len(seeds[:2]) * len(seeds) * times)
 
 
 def batches(count: int, each: float, workers: int) -> list[slice]:
@@ -78,7 +104,7 @@ def run(
 
     The result does not depend on the executor. `progress=None` shows a bar when it takes long.
     """
-    checked(policies, seeds)
+    checked(scenario, policies, seeds)
     named = model.engine_named(engine)
     each = cost(scenario, policies, seeds, named)
     result = np.full((len(policies), len(seeds), len(METRICS)), np.nan)

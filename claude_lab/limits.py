@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from claude_lab.amounts import is_amount
 from claude_lab.faults import RampLimited, RateLimited, Refusal
 
 KINDS = ("requests", "input-tokens", "output-tokens")
@@ -41,7 +42,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("requests", "input_tokens", "output_tokens", "ramp", "burst"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            if value is not None and not is_amount(value, above=0):
                 raise ValueError(f"{name}={value!r} is not a limit; give a number above 0, or None for no limit.")
         if self.retry_after not in ANSWERS:
             raise ValueError(f"retry_after={self.retry_after!r} is not known; choose one of {tuple(ANSWERS)}.")

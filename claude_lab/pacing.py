@@ -10,6 +10,8 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from claude_lab.amounts import is_amount, is_count
+
 NORMAL = statistics.NormalDist()
 TINY = 1e-12
 
@@ -39,9 +41,9 @@ class Pace:
 
     def __post_init__(self) -> None:
         for name in ("ttft", "gap", "ttft_spread", "gap_spread", "prefill"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if not is_amount(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)!r} is not a length of time; give a number >= 0.")
-        if not isinstance(self.burst, int) or self.burst < 1 or not 0 <= self.head <= 1:
+        if not is_count(self.burst, least=1) or not is_amount(self.head, most=1):
             raise ValueError(f"burst={self.burst!r} must be 1 or more, and head={self.head!r} between 0 and 1.")
 
     @staticmethod
@@ -54,7 +56,7 @@ class Pace:
         """Return a pace, or the profile of that name. Raises ValueError for an unknown name."""
         if isinstance(pace, Pace):
             return pace
-        if pace not in PROFILES:
+        if not isinstance(pace, str) or pace not in PROFILES:
             raise ValueError(f"There is no pace {pace!r}; choose one of {sorted(PROFILES)}, or give a Pace(...).")
         return PROFILES[pace]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from claude_lab import grids, intervals
+from claude_lab.amounts import is_amount
 from claude_lab.intervals import Interval
 from claude_lab.metrics import METRICS, reach
 from claude_lab.model import Floats, traffic_of
@@ -38,9 +40,9 @@ class Goal:
     p95_ttft: float = 45.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.success <= 1:
+        if not is_amount(self.success, above=0, most=1):
             raise ValueError(f"success={self.success!r} is not a share; give a number above 0, up to 1.")
-        if not self.p95_ttft > 0:
+        if not is_amount(self.p95_ttft, above=0, most=math.inf):
             raise ValueError(f"p95_ttft={self.p95_ttft!r} is no time; give seconds above 0, or math.inf.")
 
     def met(self, success: Interval, in_time: Interval) -> bool:

@@ -15,9 +15,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
+from claude_lab.amounts import is_amount, is_count
 from claude_lab.failure import KINDS, Failure, Verdict, classify, kind_of
 from claude_lab.jitter import JITTERS, above, draw
 from claude_lab.thrift import Budget, Pacer, Share
+
+MOST_RETRIES = 1_000_000
+"""Retries a policy takes: to go on for ever is a count that nobody reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +81,33 @@ class RetryPolicy:
     pacer: Pacer | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_retries, bool) or self.max_retries != int(self.max_retries) or self.max_retries < 0:
-            raise ValueError(f"max_retries={self.max_retries!r} is not a count; use 0 for a single attempt.")
+        if not is_count(self.max_retries, most=MOST_RETRIES):
+            told = f"use 0 for a single attempt, at most {MOST_RETRIES:,}"
+            raise ValueError(f"max_retries={self.max_retries!r} is not a count; {told}.")
+        if not isinstance(self.base_delays, Mapping):
+            raise ValueError(f"base_delays={self.base_delays!r} is no mapping; use {{'overloaded': 5.0}}.")
         delays = {name: getattr(self, name) for name in ("base_delay", "max_delay", "max_retry_after")}
         for name, value in {**delays, **{f"base_delays[{k!r}]": v for k, v in self.base_delays.items()}}.items():
-            if not (value >= 0 and math.isfinite(value)):
+            if not is_amount(value):
                 raise ValueError(f"{name}={value!r} is not a delay; use seconds, 0 or more.")
         if strange := set(self.base_delays).difference(KINDS):
             raise ValueError(f"base_delays names {sorted(strange)!r}; use some of {', '.join(KINDS)}.")
         if self.jitter not in JITTERS:
             raise ValueError(f"jitter={self.jitter!r} is unknown; use one of {', '.join(JITTERS)}.")
-        if self.deadline is not None and not self.deadline > 0:
+        if self.deadline is not None and not is_amount(self.deadline, above=0, most=math.inf):
             raise ValueError(f"deadline={self.deadline!r} leaves no time; use seconds above 0, or None.")
+        if not isinstance(self.honor_retry_after, bool):
+            raise ValueError(f"honor_retry_after={self.honor_retry_after!r} is neither; use True or False.")
+        for name, kind, example in (("budget", Budget, "Budget(ratio=0.1)"), ("pacer", Pacer, "Pacer(rate=1)")):
+            if not isinstance(getattr(self, name), (kind, type(None))):
+                raise ValueError(f"{name}={getattr(self, name)!r} is no {kind.__name__}; use {example}, or None.")
+
+    @classmethod
+    def of(cls, policy: Self | None) -> Self:
+        """Return the policy, or for None the usual one. Raises TypeError for anything else."""
+        if not isinstance(policy, (cls, type(None))):
+            raise TypeError(f"policy={policy!r:.60} is not a RetryPolicy; use RetryPolicy(max_retries=2), or None.")
+        return cls() if policy is None else policy
 
     @classmethod
     def sdk(cls, max_retries: int = 2) -> Self:

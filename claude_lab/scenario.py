@@ -6,12 +6,14 @@ asks the same ones in virtual time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from claude_lab import cache, catalogue, chance, estimates, faults, replies
+from claude_lab.amounts import is_amount, is_count
 from claude_lab.cache import Cache
 from claude_lab.chance import Purpose
 from claude_lab.faults import Fault
@@ -19,7 +21,7 @@ from claude_lab.limits import Limits, Meter
 from claude_lab.messages import Reply, Usage
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
-from claude_lab.traffic import Traffic
+from claude_lab.traffic import MOST_CALLS, Traffic, check_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,10 @@ class Outage:
     fault: Fault = field(default_factory=faults.Overloaded)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start < self.stop:
+        if not is_amount(self.start) or not is_amount(self.stop, above=self.start, most=math.inf):
             raise ValueError(f"An outage from {self.start!r} to {self.stop!r} is none; give 0 <= start < stop.")
+        if not isinstance(self.fault, Fault):
+            raise TypeError(f"{self.fault!r} is not a fault; use values such as faults.Overloaded().")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +101,14 @@ class Decision:
 class Scenario:
     """A plan for an upstream.
 
-    `faults` is a script: the first request to arrive gets the first one, the next the second, then all is well.
+    `faults` is a script: the first request to arrive gets the first one, the next the second, then all is well; a
+    single fault is a script of one.
     `odds` maps a fault to the chance that an attempt meets it; `outages` come by time. `pace` is a `Pace` or the name
     of a profile; `limits` are None for no rate limit; `voice` says how answers read, `answer` what. `headers=False`
     leaves the rate limit headers out, as some accounts see it; `padding` pads events with spaces, as the API does.
     Equal seeds give equal bytes and delays. `traffic` says who asks when, for experiments in virtual time;
-    `assumed` is what an estimate took for granted.
+    `assumed` is what an estimate took for granted. Raises ValueError for a value that cannot be meant, TypeError for
+    something of another kind.
     """
 
     faults: Sequence[Fault] = ()
@@ -120,22 +126,37 @@ class Scenario:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pace", Pace.of(self.pace))
-        object.__setattr__(self, "faults", tuple(self.faults))
-        object.__setattr__(self, "outages", tuple(self.outages))
-        for fault in (*self.faults, *self.odds):
-            if not isinstance(fault, Fault):
-                raise TypeError(f"{fault!r} is not a fault; use values such as faults.Overloaded().")
+        object.__setattr__(self, "faults", listed(self.faults, Fault, "a fault", "faults.Overloaded()"))
+        object.__setattr__(self, "outages", listed(self.outages, Outage, "an outage", "Outage(start=60, stop=120)"))
+        self._check_kinds()
+        if not is_count(self.seed, most=2**64 - 1):
+            raise ValueError(f"seed={self.seed!r} is not a seed; give a whole number from 0 to 2**64 - 1.")
+        listed(self.odds, Fault, "a fault", "faults.Overloaded()")
         for fault, odds in self.odds.items():
-            if not 0 <= odds <= 1:
+            if not is_amount(odds, most=1):
                 raise ValueError(f"The odds of {fault} are {odds!r}; give a probability between 0 and 1.")
         if sum(self.odds.values()) > 1:
             raise ValueError(f"The odds sum to {sum(self.odds.values())!r}; all together they may reach 1.")
         if self.answer is not None:
             object.__setattr__(self, "voice", Voice(self.answer))
 
+    def _check_kinds(self) -> None:
+        """Raise TypeError for a field of another kind."""
+        for name, kind, example in KINDS:
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name}={getattr(self, name)!r:.60} cannot be meant; use {example}.")
+
     @classmethod
     def under(cls, shape: str, *, rpm: float, load: float = 0.75, depth: float = 10, **traffic: Any) -> Scenario:
-        """Return a service limited to `rpm` requests a minute, `depth` at once, asked at `load` times that rate."""
+        """Return a service limited to `rpm` requests a minute, `depth` at once, asked at `load` times that rate.
+
+        `traffic` are further fields of `Traffic`. Raises TypeError for one that it has not.
+        """
+        words = [word.name for word in fields(Traffic)]
+        if strange := [name for name in traffic if name not in words]:
+            raise TypeError(f"{strange[0]!r} means nothing in traffic; use some of load, depth, {', '.join(words)}.")
+        check_rate(rpm)
+        check_factors(load=load, depth=depth)
         limits = Limits(rpm, None, None, burst=depth / rpm)
         return cls(limits=limits, traffic=Traffic(shape=shape, rpm=rpm * load, **traffic))
 
@@ -157,6 +178,7 @@ class Scenario:
     @classmethod
     def herd(cls, *, clients: int = 200, rpm: float = 600, outage: float = 20, within: float = 1) -> Scenario:
         """Return an outage, everybody who runs into it `within` a second, and the limit that awaits them after."""
+        check_rate(rpm)
         asked = Traffic(shape="herd", requests=clients, window=within, clients=clients)
         return cls(limits=Limits(rpm, None, None, burst=10 / rpm), outages=[Outage(0, outage)], traffic=asked)
 
@@ -171,17 +193,18 @@ class Scenario:
 
         Raises ValueError when the headers name no limit.
         """
+        check_factors(load=load)
         limits, assumed = estimates.limits_of(source)
         rpm = load * (limits.requests or 50)
         assumed.append(f"calls come in groups, {rpm:g} a minute")
         # Ten minutes at least: a full bucket alone would carry a shorter day.
-        asked = Traffic(shape="bursty", rpm=rpm, **{"requests": max(400, round(10 * rpm)), **traffic})
+        asked = Traffic(shape="bursty", rpm=rpm, **{"requests": min(MOST_CALLS, max(400, round(10 * rpm))), **traffic})
         return cls(limits=limits, traffic=asked, assumed=tuple(assumed))
 
     @classmethod
     def from_trace(cls, runs: Iterable[Any], *, limits: Limits | None = None, **traffic: Any) -> Scenario:
         """Return a service that answers as fast as these runs or traces were answered."""
-        traces = [getattr(run, "trace", run) for run in runs]
+        traces = estimates.traces_of(runs)
         waits = [trace.ttft for trace in traces if trace.ttft is not None]
         pace, assumed = estimates.pace_of(waits, [gap for trace in traces for gap in trace.gaps])
         assumed.append("calls come at the runs' own starts" if len(traces) > 1 else "one run says nothing of arrivals")
@@ -208,6 +231,34 @@ class Scenario:
     def world(self, began: float | None = None) -> World:
         """Return a fresh world; `began` is the time its outages count from, by default that of the first request."""
         return World(self, began)
+
+
+KINDS: tuple[tuple[str, Any, str], ...] = (
+    ("odds", Mapping, "{faults.Overloaded(): 0.1}"),
+    ("limits", Limits | None, "Limits(requests=50), or None"),
+    ("voice", Voice, "Voice(...)"),
+    ("answer", str | None, "a text, or None"),
+    ("headers", bool, "True or False"),
+    ("padding", bool, "True or False"),
+    ("traffic", Traffic | None, "Traffic(rpm=50), or None"),
+)
+"""Fields of a scenario, what each must be, and an example."""
+
+
+def listed(values: Any, kind: type, word: str, example: str) -> tuple[Any, ...]:
+    """Return one or several values of a kind as a tuple. Raises TypeError for anything else."""
+    several = values if isinstance(values, Iterable) and not isinstance(values, kind) else [values]
+    found = tuple(several)
+    if strange := [value for value in found if not isinstance(value, kind)]:
+        raise TypeError(f"{strange[0]!r:.60} is not {word}; use values such as {example}.")
+    return found
+
+
+def check_factors(**named: float) -> None:
+    """Raise ValueError unless each of these is a number above 0."""
+    for name, value in named.items():
+        if not is_amount(value, above=0):
+            raise ValueError(f"{name}={value!r} is no factor; give a number above 0.")
 
 
 class World:

@@ -26,14 +26,16 @@ p95_ttft = 45
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from claude_lab.limits import Limits
 from claude_lab.racing import Goal
 from claude_lab.recommendation import Recommendation
+from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Outage, Scenario
 from claude_lab.sweeps import Sweep, sweep
 
@@ -58,20 +60,60 @@ class Experiment:
         return swept, swept.recommend(success=self.goal.success, p95_ttft=self.goal.p95_ttft)
 
 
-def scenario_of(told: dict[str, Any]) -> Scenario:
+UNDER = ("rpm", "load", "depth", "requests", "window", "input_tokens", "output_tokens", "clients")
+SHAPES: dict[str, tuple[str, ...]] = {
+    "steady": UNDER,
+    "bursty": (*UNDER, "burst"),
+    "fanout": (*UNDER, "agents"),
+    "herd": ("clients", "rpm", "outage", "within"),
+    "replay": ("times", "rpm", "depth", "input_tokens", "output_tokens", "clients"),
+}
+"""What each shape of a scenario may say besides `FURTHER`."""
+FURTHER = ("shape", "pace", "seed", "limits", "outages")
+GRID = ("seeds", "patience", *(field.name for field in fields(RetryPolicy)))
+
+
+def table(told: Any, where: str, words: Sequence[str]) -> dict[str, Any]:
+    """Return a table of a file. Raises ValueError when it is none, or says something that means nothing there."""
+    if not isinstance(told, dict):
+        raise ValueError(f"[{where}] must be a table, not {told!r:.60}; write `[{where}]` above its lines.")
+    if strange := [name for name in told if name not in words]:
+        raise ValueError(f"{strange[0]!r} means nothing in [{where}]; use some of {', '.join(words)}.")
+    return told
+
+
+def scenario_of(told: Any) -> Scenario:
     """Return the scenario of a section."""
-    rest = dict(told)
-    shape, limits, outages = rest.pop("shape", "bursty"), rest.pop("limits", None), rest.pop("outages", [])
-    makers = {name: getattr(Scenario, name) for name in ("steady", "bursty", "fanout", "herd", "replay")}
-    if shape not in makers:
-        raise ValueError(f"shape = {shape!r} is unknown; use one of {', '.join(makers)}.")
-    changes: dict[str, Any] = {name: rest.pop(name) for name in ("pace", "seed") if name in rest}
-    scenario: Scenario = makers[shape](**rest)
-    if limits is not None:
-        changes["limits"] = Limits(**limits)
-    if outages:
-        changes["outages"] = [Outage(each["start"], each["stop"]) for each in outages]
+    shape = told.get("shape", "bursty") if isinstance(told, dict) else "bursty"
+    if shape not in tuple(SHAPES):
+        raise ValueError(f"shape = {shape!r} is unknown; use one of {', '.join(SHAPES)}.")
+    given = table(told, "scenario", (*SHAPES[shape], *FURTHER))
+    if shape == "replay" and "times" not in given:
+        raise ValueError("a replay needs times; give `times = [0.0, 1.5, ...]`, in seconds.")
+    own = {name: value for name, value in given.items() if name not in FURTHER}
+    changes: dict[str, Any] = {name: given[name] for name in ("pace", "seed") if name in given}
+    scenario: Scenario = getattr(Scenario, shape)(**own)
+    if "limits" in given:
+        words = [field.name for field in fields(Limits)]
+        changes["limits"] = Limits(**table(given["limits"], "scenario.limits", words))
+    if "outages" in given:
+        changes["outages"] = [outage_of(each) for each in listed(given["outages"])]
     return replace(scenario, **changes)
+
+
+def listed(told: Any) -> list[Any]:
+    """Return the outages of a file. Raises ValueError when they are no list."""
+    if not isinstance(told, list):
+        raise ValueError(f"outages = {told!r:.60} is no list; write `[[scenario.outages]]` above each.")
+    return told
+
+
+def outage_of(told: Any) -> Outage:
+    """Return one outage. Raises ValueError without its two times."""
+    given = table(told, "[scenario.outages]", ("start", "stop"))
+    if len(given) < 2:
+        raise ValueError(f"an outage of {given!r} has no end or no beginning; give start and stop, in seconds.")
+    return Outage(given["start"], given["stop"])
 
 
 def read(path: str | Path) -> Experiment:
@@ -81,7 +123,7 @@ def read(path: str | Path) -> Experiment:
         told = tomllib.loads(where.read_text(encoding="utf-8"))
         if strange := set(told).difference(SECTIONS):
             raise ValueError(f"section {sorted(strange)[0]!r} is unknown; use {', '.join(SECTIONS)}")
-        goal = Goal(**told["goal"]) if "goal" in told else None
-        return Experiment(scenario_of(told.get("scenario", {})), told.get("grid", {}), goal)
-    except (ValueError, TypeError, KeyError) as error:
+        goal = Goal(**table(told["goal"], "goal", ("success", "p95_ttft"))) if "goal" in told else None
+        return Experiment(scenario_of(told.get("scenario", {})), table(told.get("grid", {}), "grid", GRID), goal)
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{where.name} is not an experiment: {error}") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from claude_lab import grids, intervals
+from claude_lab.amounts import is_amount, is_count
 from claude_lab.intervals import Interval
 from claude_lab.metrics import METRICS, reach
 from claude_lab.model import Floats, traffic_of
@@ -30,8 +31,26 @@ SHOWN = ("success", "p50_ttft", "p95_ttft", "attempts_per_success")
 
 
 def spread(value: Any) -> list[Any]:
-    """Return an axis as a list: a single value is an axis of one."""
-    return [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    """Return an axis as a list: a single value is an axis of one. A list without end is cut where no grid reaches."""
+    single = isinstance(value, (str, Mapping)) or not isinstance(value, Iterable)
+    return [value] if single else list(itertools.islice(value, grids.MOST + 1))
+
+
+def days_of(seeds: Any) -> list[int]:
+    """Return the seeds of the days to play. Raises ValueError for what is neither a number of days nor their seeds."""
+    if is_count(seeds, most=grids.MOST_DAYS):
+        days = list(range(seeds))
+    elif isinstance(seeds, Iterable) and not isinstance(seeds, (str, bytes)):
+        days = list(itertools.islice(seeds, grids.MOST_DAYS + 1))
+    else:
+        raise ValueError(
+            f"seeds={seeds!r:.60} is no number of days; give 1 to {grids.MOST_DAYS:,}, or a list of seeds."
+        )
+    if wrong := [day for day in days if not is_count(day, most=2**63 - 1)]:
+        raise ValueError(f"seeds has {wrong[0]!r:.60}, which is not a seed; give whole numbers, 0 or more.")
+    if not days:
+        raise ValueError(f"seeds={seeds!r} leaves no day to play; give 1 or more.")
+    return [int(day) for day in days]
 
 
 def policies_of(policy: RetryPolicy, axes: Mapping[str, Sequence[Any]]) -> list[RetryPolicy]:
@@ -79,10 +98,23 @@ class Sweep:
 
     def table(self, values: Floats, *, x: str, y: str, **at: Any) -> Floats:
         """Return one value per setting as a table over two axes; other axes are at their first value, or `at`."""
-        return np.array([[values[self.place({**at, y: b, x: a})] for a in self.axes[x]] for b in self.axes[y]])
+        across, down = self.axis(x), self.axis(y)
+        return np.array([[values[self.place({**at, y: b, x: a})] for a in across] for b in down])
+
+    def axis(self, name: str) -> list[Any]:
+        """Return the values of an axis. Raises ValueError for a name that is none."""
+        if name not in self.axes:
+            raise ValueError(f"{name!r} is no axis of this sweep; use some of {', '.join(self.axes)}.")
+        return self.axes[name]
 
     def place(self, point: Mapping[str, Any]) -> int:
-        """Return the place of a point of the grid; axes it leaves out are at their first value."""
+        """Return the place of a point of the grid; axes it leaves out are at their first value.
+
+        Raises ValueError for an axis or a value that the grid has not.
+        """
+        for name, value in point.items():
+            if value not in self.axis(name):
+                raise ValueError(f"{name}={value!r} was not swept; use one of {self.axes[name]!r:.200}.")
         index = 0
         for name, values in self.axes.items():
             index = index * len(values) + (values.index(point[name]) if name in point else 0)
@@ -125,8 +157,8 @@ class Sweep:
         low, value, high = (self.table(bound, x=x, y=y, **at) for bound in self.estimate(metric))
         return sweep_plots.heatmap(
             value,
-            x=(x, self.axes[x]),
-            y=(y, self.axes[y]),
+            x=(x, self.axis(x)),
+            y=(y, self.axis(y)),
             name=metric,
             goal=goal,
             lower=metric not in HIGHER,
@@ -195,16 +227,20 @@ def sweep(
     `seeds` is a number of days or their seeds. `executor` is any `concurrent.futures.Executor`; the result does not
     depend on it. `patience` is the wait, in seconds, that the metric `in_time` allows.
     An interrupt returns what is done. Raises ValueError for an empty grid, a grid out of reach, and for a
-    scenario that the model does not know or that has no traffic.
+    scenario that the model does not know or that has no traffic; TypeError for a scenario or executor that is none.
     """
     given = {"max_retries": max_retries, "base_delay": base_delay, "jitter": jitter, **axes}
     listed = {name: spread(values) for name, values in given.items()}
-    days = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not patience > 0:
+    days = days_of(seeds)
+    if not isinstance(scenario, Scenario):
+        raise TypeError(f"scenario={scenario!r:.60} is not a Scenario; use Scenario.bursty(rpm=50), or another.")
+    if executor is not None and not hasattr(executor, "submit"):
+        raise TypeError(
+            f"executor={executor!r:.60} is no Executor; use concurrent.futures.ProcessPoolExecutor(), or None."
+        )
+    if not is_amount(patience, above=0, most=math.inf):
         raise ValueError(f"patience={patience!r} is no time; give seconds above 0.")
-    if not days:
-        raise ValueError(f"seeds={seeds!r} leaves no day to play; give 1 or more.")
-    policies = policies_of(policy or RetryPolicy(), listed)
+    policies = policies_of(RetryPolicy.of(policy), listed)
     options: dict[str, Any] = {"executor": executor, "engine": engine}
     metrics = grids.run(scenario, policies, days, progress=progress, patience=patience, **options)
     return Sweep(scenario, listed, policies, days, metrics, options)

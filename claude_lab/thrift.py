@@ -5,8 +5,11 @@ Plain numbers in slots, and `now` handed in: the same on any clock.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
+from claude_lab.amounts import is_amount
 from claude_lab.failure import KINDS
 
 
@@ -26,9 +29,9 @@ class Budget:
     apart: bool = False
 
     def __post_init__(self) -> None:
-        if not (self.ratio >= 0 and self.burst >= 0):
+        if not (is_amount(self.ratio) and is_amount(self.burst)):
             raise ValueError(f"A budget of ratio={self.ratio!r}, burst={self.burst!r} is none; give numbers >= 0.")
-        object.__setattr__(self, "kinds", frozenset(self.kinds))
+        object.__setattr__(self, "kinds", kinds_of(self.kinds))
         if strange := self.kinds.difference(KINDS):
             raise ValueError(f"The budget's kinds {sorted(strange)!r} are unknown; use some of {', '.join(KINDS)}.")
 
@@ -44,6 +47,13 @@ class Budget:
         return sorted(self.kinds).index(kind) if self.apart else 0
 
 
+def kinds_of(value: Any) -> frozenset[str]:
+    """Return the kinds of a budget. Raises ValueError for a single text: its letters are no kinds."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"kinds={value!r} is no set of kinds; give some of {', '.join(KINDS)}, in braces.")
+    return frozenset(value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pacer:
     """At most `rate` attempts a second, after `burst` at once: a client's own queue before the limit.
@@ -55,8 +65,10 @@ class Pacer:
     burst: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.rate > 0 and self.burst >= 1):
-            raise ValueError(f"A pacer of rate={self.rate!r}, burst={self.burst!r} lets nobody through; use rate > 0.")
+        if not (is_amount(self.rate, above=0) and is_amount(self.burst, least=1)):
+            raise ValueError(
+                f"A pacer of rate={self.rate!r}, burst={self.burst!r} lets nobody through; use rate > 0 and burst >= 1."
+            )
 
 
 @dataclass(slots=True)

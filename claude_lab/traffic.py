@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from claude_lab import chance
+from claude_lab.amounts import is_amount, is_count
 from claude_lab.chance import Purpose
+
+MOST_CALLS = 1_000_000
+"""Calls a day of traffic takes: more would keep a sweep for hours on a single setting."""
+LONGEST = 10_000_000.0
+"""Seconds a day of traffic lasts at most, a third of a year: attempts are counted for each of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +41,25 @@ class Traffic:
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
             raise ValueError(f"shape={self.shape!r} is unknown; use one of {', '.join(SHAPES)}.")
-        object.__setattr__(self, "times", tuple(sorted(self.times)))
+        object.__setattr__(self, "times", times_of(self.times))
         if self.shape == "replay":
-            if not self.times or not all(0 <= at < math.inf for at in self.times):
+            if not self.times:
                 raise ValueError("A replay needs times, in seconds from 0 on; give the arrivals of a log.")
             object.__setattr__(self, "requests", len(self.times))
-        if not 0 < self.rpm < math.inf:
-            raise ValueError(f"rpm={self.rpm!r} is not a rate; give calls a minute, above 0.")
+        check_rate(self.rpm)
         for name in ("requests", "burst", "clients"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} leaves nobody; give 1 or more.")
-        if not 0 <= self.window < math.inf:
-            raise ValueError(f"window={self.window!r} is not a length of time; give seconds, 0 or more.")
+            if not is_count(getattr(self, name), least=1, most=MOST_CALLS):
+                told = f"give a whole number from 1 to {MOST_CALLS:,}"
+                raise ValueError(f"{name}={getattr(self, name)!r} makes no day of traffic; {told}.")
+        for name in ("input_tokens", "output_tokens"):
+            if not is_count(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r} is not a number of tokens; give a count, 0 or more.")
+        if not is_amount(self.window, most=LONGEST):
+            told = f"give seconds, 0 or more and at most {LONGEST:,.0f}"
+            raise ValueError(f"window={self.window!r} is not a length of time; {told}.")
+        if self.shape in ("steady", "bursty", "fanout") and not self.requests * 60 / self.rpm <= LONGEST:
+            told = f"last more than {LONGEST:,.0f} s; ask for fewer, or faster"
+            raise ValueError(f"requests={self.requests!r} at rpm={self.rpm!r} {told}.")
 
     def arrivals(self, seed: int) -> list[float]:
         """Return the arrival times in seconds, in order, for a seed."""
@@ -56,6 +70,23 @@ class Traffic:
         fields = {name: getattr(self, name) for name in self.__slots__}
         fields |= {"rpm": self.rpm * factor, "window": self.window / factor}
         return Traffic(**{**fields, "times": tuple(at / factor for at in self.times)})
+
+
+def check_rate(rpm: float) -> None:
+    """Raise ValueError unless this is a rate."""
+    if not is_amount(rpm, above=0):
+        raise ValueError(f"rpm={rpm!r} is not a rate; give calls a minute, above 0.")
+
+
+def times_of(times: Any) -> tuple[float, ...]:
+    """Return arrival times in order. Raises ValueError for what is no time within a day of traffic."""
+    if isinstance(times, str) or not isinstance(times, Iterable):
+        raise ValueError(f"times={times!r} is no list of times; give seconds since the first call.")
+    listed = list(times)
+    if wrong := [at for at in listed if not is_amount(at, most=LONGEST)]:
+        told = f"give seconds since the first call, at most {LONGEST:,.0f}"
+        raise ValueError(f"times has {wrong[0]!r:.60}, which is no time of a day of traffic; {told}.")
+    return tuple(sorted(listed))
 
 
 Draw = Callable[[int], float]

@@ -84,6 +84,28 @@ def test_what_a_user_can_mend_is_said_in_one_sentence(arguments: list[str], says
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[scenario]\nrpm = 0\n", "rpm=0 is not a rate"),
+        ("[scenario]\nfoo = 1\n", "'foo' means nothing in [scenario]"),
+        ('[grid]\nbase_delay = ["a"]\n', "base_delay='a' is not a delay"),
+        ('[grid]\nseeds = "x"\n', "seeds='x' is no number of days"),
+        ("[grid]\nmax_retries = nan\n", "max_retries=nan is not a count"),
+        ("[scenario]\nrequests = 1_000_000_000\n", "requests=1000000000 makes no day of traffic"),
+    ],
+)
+def test_an_experiment_that_cannot_be_meant_is_one_sentence(tmp_path: Path, text: str, says: str) -> None:
+    """Whether the file or the sweep finds it: exit code 2, no traceback and no name from inside."""
+    file = tmp_path / "grid.toml"
+    file.write_text(text)
+    result = call("sweep", str(file))
+    assert result.exit_code == 2, result.output
+    assert says in result.output
+    assert "Traceback" not in result.output
+    assert "__init__" not in result.output
+
+
 @pytest.mark.parametrize("command", [["fake"], ["proxy", "http://127.0.0.1:1"], ["serve", "--fake"]])
 def test_a_taken_port_is_said_in_one_sentence(command: list[str]) -> None:
     """The sentence names the port; the exit code is 2."""

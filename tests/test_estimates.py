@@ -84,7 +84,15 @@ def test_a_csv_with_dates_is_read_too(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "word"), [("at\nsoon\n", "Call 1 of"), ("status\n200\n", "Call 1 of"), ("", "no calls")]
+    ("text", "word"),
+    [
+        ("at\nsoon\n", "Call 1 of calls.csv is not a call: {'at': 'soon'}; give `at` in seconds"),
+        ("status\n200\n", "Call 1 of"),
+        ("at,status\n1,inf\n", "Call 1 of"),
+        ("at\n1\nnan\n", "Call 2 of"),
+        ("at,ttft\n1,-1\n", "Call 1 of"),
+        ("", "no calls"),
+    ],
 )
 def test_a_log_that_cannot_be_read_says_where(tmp_path: Path, text: str, word: str):
     """The sentence names the line."""
@@ -92,6 +100,16 @@ def test_a_log_that_cannot_be_read_says_where(tmp_path: Path, text: str, word: s
     log.write_text(text)
 
     with pytest.raises(ValueError, match=word):
+        Scenario.from_log(log)
+
+
+@pytest.mark.parametrize("text", ['{"at": 1}\n5\n', '{"at": 1}\n{"at"\n', '{"at": 1}\n{"at": [1]}\n'])
+def test_a_line_of_json_that_is_no_call_is_named(tmp_path: Path, text: str):
+    """Whatever stands there instead."""
+    log = tmp_path / "calls.jsonl"
+    log.write_text(text)
+
+    with pytest.raises(ValueError, match=r"Call 2 of calls.jsonl is not a call: .*; give `at`"):
         Scenario.from_log(log)
 
 

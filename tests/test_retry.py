@@ -129,6 +129,15 @@ def test_a_pacer_is_shared_by_the_calls_of_a_client():
     ({"max_delay": float("inf")}, "max_delay=inf"),
     ({"jitter": "some"}, "jitter='some'"),
     ({"deadline": 0}, "deadline=0"),
+    ({"deadline": "x"}, "deadline='x'"),
+    ({"max_retries": float("nan")}, "max_retries=nan is not a count"),
+    ({"max_retries": 2.0}, r"max_retries=2\.0 is not a count"),
+    ({"max_retries": 10**9}, "at most 1,000,000"),
+    ({"base_delay": "5"}, "base_delay='5' is not a delay"),
+    ({"base_delays": 5}, "base_delays=5 is no mapping"),
+    ({"honor_retry_after": "no"}, "honor_retry_after='no' is neither"),
+    ({"budget": float("nan")}, "budget=nan is no Budget"),
+    ({"pacer": float("nan")}, "pacer=nan is no Pacer"),
     ({"base_delays": {"tired": 1}}, "tired"),
     ({"base_delays": {"overloaded": -1}}, r"base_delays\['overloaded'\]=-1"),
 ])  # fmt: skip
@@ -136,6 +145,14 @@ def test_what_cannot_be_meant_is_refused(fields: dict[str, Any], word: str):
     """One sentence at the door, with the value."""
     with pytest.raises(ValueError, match=word):
         RetryPolicy(**fields)
+
+
+def test_a_policy_is_one_or_the_usual_one():
+    """None stands for the usual policy; anything else that is none is named."""
+    assert RetryPolicy.of(None) == RetryPolicy()
+    assert RetryPolicy.of(RetryPolicy(max_retries=7)).max_retries == 7
+    with pytest.raises(TypeError, match="policy=5 is not a RetryPolicy; use"):
+        RetryPolicy.of(5)
 
 
 class Refused(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from claude_lab.pacing import PROFILES, Pace
 from claude_lab.replies import Voice
 from claude_lab.scenario import Outage, Request, Scenario
 
+NAMED = {"anthropic-ratelimit-requests-limit": "50"}
 BODY = {"model": "claude-opus-4-6", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
 
 
@@ -123,6 +125,21 @@ def test_faults_survive_json() -> None:
         (lambda: Scenario(pace="sluggish"), "There is no pace 'sluggish'"),
         (lambda: Scenario(odds={faults.Overloaded(): 2}), "give a probability between 0 and 1"),
         (lambda: Scenario(odds={faults.Overloaded(): 0.6, faults.Drop(): 0.6}), "may reach 1"),
+        (lambda: Scenario(odds={faults.Overloaded(): "x"}), "are 'x'; give a probability"),
+        (lambda: Scenario(seed=math.nan), "seed=nan is not a seed; give a whole number"),
+        (lambda: Scenario(seed=1.5), "seed=1.5 is not a seed"),
+        (lambda: Scenario(pace=[1]), "There is no pace [1]"),
+        (lambda: Outage(0, "x"), "An outage from 0 to 'x' is none"),
+        (lambda: Outage(math.nan, 5), "An outage from nan to 5 is none"),
+        (lambda: Pace(ttft="1"), "ttft='1' is not a length of time"),
+        (lambda: Pace(burst=True), "burst=True must be 1 or more"),
+        (lambda: Limits(requests="50"), "requests='50' is not a limit"),
+        (lambda: Scenario.bursty(rpm=0), "rpm=0 is not a rate; give calls a minute, above 0"),
+        (lambda: Scenario.herd(rpm=0), "rpm=0 is not a rate"),
+        (lambda: Scenario.bursty(load=math.nan), "load=nan is no factor"),
+        (lambda: Scenario.bursty(depth=0), "depth=0 is no factor"),
+        (lambda: Scenario.from_headers(NAMED, load="x"), "load='x' is no factor"),
+        (lambda: Scenario.from_headers({**NAMED, "anthropic-ratelimit-requests-limit": "x"}), "says 'x', which is no"),
         (lambda: Outage(5, 5), "An outage from 5 to 5 is none"),
         (lambda: Limits(requests=0), "requests=0 is not a limit"),
         (lambda: Limits(retry_after="soon"), "retry_after='soon' is not known"),
@@ -165,6 +182,34 @@ def test_any_json_is_a_scenario_or_one_sentence(value: dict[str, Any]) -> None:
     """Whatever is put as a scenario is taken, or refused with a ValueError that says why."""
     with contextlib.suppress(ValueError):
         presets.read(json.dumps(value)).world().admit(0.0, Request(body=BODY))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Scenario(limits=5), "limits=5 cannot be meant; use Limits"),
+        (lambda: Scenario(voice=5), "voice=5 cannot be meant"),
+        (lambda: Scenario(traffic="x"), "traffic='x' cannot be meant"),
+        (lambda: Scenario(odds=[1]), "cannot be meant; use {faults.Overloaded(): 0.1}"),
+        (lambda: Scenario(faults=5), "5 is not a fault"),
+        (lambda: Scenario(outages=[5]), "5 is not an outage; use values such as Outage(start=60, stop=120)"),
+        (lambda: Outage(1, 2, fault="x"), "'x' is not a fault"),
+        (lambda: Scenario.bursty(foo=1), "'foo' means nothing in traffic; use some of load, depth"),
+        (lambda: Scenario.from_trace(5), "5 is neither a run nor a trace"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_at_the_door(make: Any, said: str) -> None:
+    """Nothing is kept to fail later, inside of an engine or a fake."""
+    with pytest.raises(TypeError) as raised:
+        make()
+
+    assert said in str(raised.value)
+
+
+def test_a_single_fault_is_a_script_of_one() -> None:
+    """The brackets may be left out; the same goes for an outage."""
+    assert Scenario(faults=faults.Overloaded()).faults == (faults.Overloaded(),)  # type: ignore[arg-type]  # the claim
+    assert Scenario(outages=Outage(1, 2)).outages == (Outage(1, 2),)  # type: ignore[arg-type]  # the claim
 
 
 def test_what_is_no_fault_is_refused() -> None:

@@ -12,6 +12,7 @@ import pytest
 from claude_lab import grids, model, sweep_files
 from claude_lab.limits import Limits
 from claude_lab.metrics import METRICS
+from claude_lab.model import traffic_of
 from claude_lab.racing import Goal, Race
 from claude_lab.recommendation import line_of
 from claude_lab.retry import Pacer, RetryPolicy
@@ -104,11 +105,58 @@ def test_an_interrupt_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch, capsys
     ({"patience": float("nan")}, "patience=nan"),
     ({"max_retries": range(1000), "base_delay": [x / 10 for x in range(1000)]}, "1,000,000 settings, more than"),
     ({"engine": "steam"}, "engine='steam'"),
+    ({"base_delay": "5"}, "base_delay='5' is not a delay"),
+    ({"base_delays": {"overloaded": "x"}}, r"base_delays\['overloaded'\]='x'"),
+    ({"max_retries": float("nan")}, "max_retries=nan is not a count"),
+    ({"max_retries": range(10**12)}, "settings, more than"),
+    ({"seeds": "ab"}, "seeds='ab' is no number of days"),
+    ({"seeds": 1.5}, "seeds=1.5 is no number of days"),
+    ({"seeds": 10**12}, "give 1 to 100,000, or a list of seeds"),
+    ({"seeds": [0, -1]}, "seeds has -1, which is not a seed"),
+    ({"seeds": 100_000, "base_delay": [x / 10 for x in range(60)]}, "on 100,000 days are more than 5,000,000"),
+    ({"patience": "x"}, "patience='x'"),
 ])  # fmt: skip
 def test_a_grid_that_cannot_be_meant_is_refused_at_the_door(options, word: str):
     """One clear sentence, before anything runs."""
     with pytest.raises(ValueError, match=word):
         sweep(SMALL, **options)
+
+
+@pytest.mark.parametrize(("scenario", "options", "word"), [
+    ("bursty", {}, "scenario='bursty' is not a Scenario; use Scenario.bursty"),
+    (SMALL, {"executor": 5}, "executor=5 is no Executor; use"),
+    (SMALL, {"policy": 5}, "policy=5 is not a RetryPolicy; use"),
+])  # fmt: skip
+def test_what_is_of_another_kind_is_refused_at_the_door(scenario, options, word: str):
+    """A name in place of a scenario, a number in place of an executor or a policy."""
+    with pytest.raises(TypeError, match=word):
+        sweep(scenario, **options)
+
+
+def test_a_point_that_is_not_of_the_grid_is_no_other_settings(swept: Sweep):
+    """A misspelled axis and a value that was not swept are named, whoever asks."""
+    for ask in (
+        lambda: swept.interval("success", max_retry=0),
+        lambda: swept.grid("success", x="delay"),
+        lambda: swept.heatmap("success", y="retries"),
+        lambda: swept.grid("success", jiter="full"),
+    ):
+        with pytest.raises(ValueError, match=r"is no axis of this sweep; use some of max_retries, base_delay, jitter"):
+            ask()
+    with pytest.raises(ValueError, match=r"max_retries=99 was not swept; use one of \["):
+        swept.interval("success", max_retries=99)
+
+
+@pytest.mark.parametrize("goal", [
+    {"success": "x"},
+    {"success": None},
+    {"p95_ttft": "x"},
+    {"p95_ttft": math.nan},
+])  # fmt: skip
+def test_a_goal_that_is_no_number_is_refused(swept: Sweep, goal):
+    """By `recommend` too, before any day is played."""
+    with pytest.raises(ValueError, match=r"give (a number|seconds) above 0"):
+        swept.recommend(**goal)
 
 
 @pytest.mark.parametrize("goal", [{"success": 1.5}, {"success": 0}, {"success": float("nan")}, {"p95_ttft": 0}])
@@ -123,6 +171,27 @@ def test_a_long_sweep_says_how_long_it_will_take(capsys: pytest.CaptureFixture[s
     grids.announce(125.0, 1560, 20)
 
     assert capsys.readouterr().err == "1,560 settings on 20 days: about 125 s.\n"
+
+
+def test_the_estimate_of_a_long_day_is_made_on_a_short_one():
+    """It is said before the work, whatever the day: a measured part of it, times how many there are."""
+    whole = Scenario.bursty(requests=grids.SAMPLE * 400)
+
+    short, times = grids.sampled(whole)
+
+    assert traffic_of(short).requests == grids.SAMPLE
+    assert times == 400
+    assert grids.sampled(SMALL) == (SMALL, 1.0)
+    again, times = grids.sampled(Scenario.replay([float(at) for at in range(2 * grids.SAMPLE)]))
+    assert (len(traffic_of(again).times), times) == (grids.SAMPLE, 2.0)
+
+
+def test_days_that_no_memory_holds_are_refused():
+    """Every setting meets the same days, so that they are kept; and each of their results."""
+    with pytest.raises(ValueError, match="30 days of 1,000,000 calls are more than 20,000,000"):
+        sweep(Scenario.bursty(requests=1_000_000), seeds=30)
+    with pytest.raises(ValueError, match="48 settings on 200,000 days are more than 5,000,000 together"):
+        grids.checked(SMALL, [RetryPolicy()] * 48, range(200_000))
 
 
 def test_batches_hold_enough_work():
@@ -267,7 +336,21 @@ def test_an_experiment_is_read_from_a_file(tmp_path: Path):
     ("[scenery]\n", "'scenery' is unknown"),
     ('[scenario]\nshape = "tidal"\n', "'tidal' is unknown"),
     ("[goal]\nsuccess = 2\n", "success=2"),
-    ("[scenario]\ncolour = 1\n", "colour"),
+    ("[scenario]\ncolour = 1\n", r"'colour' means nothing in \[scenario\]; use some of rpm, load"),
+    ('[scenario]\nshape = "herd"\nload = 1\n', r"'load' means nothing in \[scenario\]; use some of clients"),
+    ('[scenario]\nshape = "fanout"\nburst = 5\n', "'burst' means nothing"),
+    ('[scenario]\nshape = ["herd"]\n', "is unknown; use one of"),
+    ('[scenario]\nshape = "replay"\n', "a replay needs times; give"),
+    ("[scenario]\nrpm = 0\n", "rpm=0 is not a rate"),
+    ("[scenario]\nburst = nan\n", "burst=nan makes no day"),
+    ("[scenario]\nrequests = 1.5\n", "requests=1.5 makes no day"),
+    ("[scenario.limits]\nrpm = 5\n", r"'rpm' means nothing in \[scenario.limits\]; use some of requests"),
+    ("scenario = 5\n", r"\[scenario\] must be a table, not 5"),
+    ("[scenario]\noutages = 5\n", "outages = 5 is no list"),
+    ("[[scenario.outages]]\nstart = 5\n", "has no end or no beginning; give start and stop"),
+    ("[[scenario.outages]]\nstart = 5\nstop = 'x'\n", "An outage from 5 to 'x' is none"),
+    ("[grid]\nexecutor = 5\n", r"'executor' means nothing in \[grid\]; use some of seeds, patience, max_retries"),
+    ("[goal]\nspeed = 2\n", r"'speed' means nothing in \[goal\]; use some of success, p95_ttft"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_meant_says_why(tmp_path: Path, text: str, word: str):
     """The sentence names the file and the trouble."""

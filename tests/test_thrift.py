@@ -1,5 +1,7 @@
 """The budget and the pacer."""
 
+import math
+
 import pytest
 
 from claude_lab.thrift import Budget, Pacer, Share
@@ -34,7 +36,12 @@ def test_a_pacer_spaces_attempts_after_its_burst():
 @pytest.mark.parametrize(("make", "word"), [
     (lambda: Budget(ratio=-1), "budget of ratio=-1"),
     (lambda: Budget(kinds={"tired"}), "tired"),
+    (lambda: Budget(ratio=math.nan), "ratio=nan"),
+    (lambda: Budget(burst="x"), "burst='x'"),
+    (lambda: Budget(kinds="overloaded"), "kinds='overloaded' is no set of kinds"),
     (lambda: Pacer(rate=0), "rate=0"),
+    (lambda: Pacer(rate=math.inf), "rate=inf"),
+    (lambda: Pacer(rate="x"), "rate='x'"),
     (lambda: Pacer(rate=1, burst=0.5), "burst=0.5"),
 ])  # fmt: skip
 def test_what_cannot_be_meant_is_refused(make, word: str):

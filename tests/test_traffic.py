@@ -53,6 +53,17 @@ def test_more_load_is_the_same_day_faster():
     ({"requests": 0}, "requests=0"),
     ({"shape": "replay"}, "needs times"),
     ({"window": -1}, "window=-1"),
+    ({"rpm": "50"}, "rpm='50' is not a rate"),
+    ({"requests": 1.5}, "requests=1.5 makes no day"),
+    ({"requests": 10**9}, "requests=1000000000 makes no day of traffic; give a whole number from 1 to 1,000,000"),
+    ({"burst": float("nan")}, "burst=nan makes no day"),
+    ({"burst": 1.5}, "burst=1.5 makes no day"),
+    ({"clients": True}, "clients=True makes no day"),
+    ({"output_tokens": -1}, "output_tokens=-1 is not a number of tokens"),
+    ({"rpm": 1e-9}, r"requests=400 at rpm=1e-09 last more than 10,000,000 s"),
+    ({"times": 5}, "times=5 is no list of times"),
+    ({"shape": "replay", "times": [0, "x"]}, "times has 'x', which is no time"),
+    ({"shape": "replay", "times": [1.7e9]}, "give seconds since the first call"),
 ])  # fmt: skip
 def test_what_makes_no_traffic_is_refused(fields, word: str):
     """One sentence at the door."""
