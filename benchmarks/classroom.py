@@ -1,17 +1,29 @@
-"""A class on one host: as many kernels as students, each with a lab of its own, all streaming at once.
+"""A class on one host: as many kernels as students, each with a lab of its own.
 
-python benchmarks/classroom.py [--students 40]
+python benchmarks/classroom.py [--students 40]            all stream at once
+python benchmarks/classroom.py --lessons [--think 5]      each runs the three lessons, every assert judged, pausing
+                                                          before a cell as somebody who reads it; neither nginx, nor
+                                                          Redis, nor a key is there
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbformat
 
 STUDENT = """
 import json, sys
@@ -26,6 +38,9 @@ pages = int(open("/proc/self/statm").read().split()[1]) if sys.platform == "linu
 print(json.dumps({"status": run.status, "ttft": run.ttft, "took": run.trace.duration, "pages": pages}), flush=True)
 sys.stdin.readline()
 """
+
+
+LESSONS = ("01_streaming", "02_retry_experiments", "03_nginx_buffering")
 
 
 def begin() -> subprocess.Popen[str]:
@@ -60,11 +75,54 @@ def lesson(students: int) -> list[dict[str, float | str]]:
             seat.communicate("end\n", timeout=30)
 
 
+def study(name: str, student: int, *, think: float) -> str:
+    """Run one lesson in a kernel of its own; return "" or what went wrong."""
+    book: Any = nbformat.read(Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb", 4)
+    rest = random.Random(f"{name} {student}")
+
+    def read(cell: Any, cell_index: int) -> None:
+        time.sleep(rest.uniform(0, 2 * think))
+
+    with tempfile.TemporaryDirectory() as folder:
+        runner = nbclient.NotebookClient(
+            book, timeout=300, kernel_name="python3", on_cell_start=read, resources={"metadata": {"path": folder}}
+        )
+        try:
+            runner.execute()
+        except Exception as error:
+            return f"{name}, student {student}: {str(error).strip().splitlines()[-1]}"
+    return ""
+
+
+def school(students: int, think: float) -> None:
+    """Give the three lessons to a class and print who came through."""
+    with tempfile.TemporaryDirectory() as bare:
+        # Programs are looked for there alone: a machine on which nobody has installed anything.
+        os.environ |= {"CLAUDE_LAB_VIEW": "html", "PATH": bare, "NGINX_BIN": "none"}
+        os.environ.pop("ANTHROPIC_API_KEY", None)
+        print(f"{students} students on {os.cpu_count()} cores, {think:g} s before a cell on average")
+        for name in LESSONS:
+            took = []
+            for number in (1, students):
+                began = time.perf_counter()
+                with ThreadPoolExecutor(number) as seats:
+                    wrong = list(filter(None, seats.map(functools.partial(study, name, think=think), range(number))))
+                took.append(time.perf_counter() - began)
+            print(f"{name:<22} {students - len(wrong)} of {students} came through, {took[1] / took[0]:.2f} x one alone")
+            print(*wrong, sep="\n", end="\n" if wrong else "")
+
+
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--students", type=int, default=40)
-    students = parser.parse_args().students
+    parser.add_argument("--lessons", action="store_true")
+    parser.add_argument("--think", type=float, default=5.0, metavar="SECONDS")
+    given = parser.parse_args()
+    students = given.students
+    if given.lessons:
+        school(students, given.think)
+        return
     alone = lesson(1)[0]
     began = time.perf_counter()
     seen = lesson(students)
