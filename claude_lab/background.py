@@ -68,14 +68,23 @@ class Portal:
             raise RuntimeError("The portal is closed; ask claude_lab.background.portal() for a new one.")
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
-    def run(self, work: Coroutine[Any, Any, T], *, timeout: float | None = None) -> T:
-        """Run a coroutine on the loop and wait; an interrupt cancels it, and so does `timeout` (TimeoutError)."""
+    def run(
+        self,
+        work: Coroutine[Any, Any, T],
+        *,
+        timeout: float | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> T:
+        """Run a coroutine on the loop and wait; an interrupt cancels it, and so does `timeout` (TimeoutError).
+
+        `meanwhile` is called now and again while this thread waits.
+        """
         if threading.current_thread() is self.thread:
             work.close()
             raise RuntimeError("Portal.run() was called on the portal's own thread and would wait for itself.")
         future = self.submit(work)
         try:
-            return wait_for(future, timeout)
+            return wait_for(future, timeout, meanwhile)
         except BaseException:
             future.cancel()
             raise
@@ -87,8 +96,13 @@ class Portal:
             self.thread.join(timeout)
 
 
-def wait_for(future: concurrent.futures.Future[T], timeout: float | None = None) -> T:
-    """Wait for a future in short steps: a long wait on a lock would not hear the kernel's interrupt everywhere."""
+def wait_for(
+    future: concurrent.futures.Future[T], timeout: float | None = None, meanwhile: Callable[[], object] | None = None
+) -> T:
+    """Wait for a future in short steps: a long wait on a lock would not hear the kernel's interrupt everywhere.
+
+    `meanwhile` is called after each of them.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         try:
@@ -98,6 +112,8 @@ def wait_for(future: concurrent.futures.Future[T], timeout: float | None = None)
                 raise
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"Not done after {timeout} seconds.") from None
+            if meanwhile is not None:
+                meanwhile()
 
 
 def portal_log(record: logging.LogRecord) -> bool:

@@ -342,7 +342,7 @@ def doctor(url: str, hops: tuple[str, ...], watch: float, as_json: bool) -> None
     from claude_lab import diagnosis
 
     with one_sentence():
-        report = diagnosis.doctor(url, hops)
+        report = diagnosis.doctor(url, hops, shown=not as_json)
         if watch and report.findings:
             click.echo(f"{report}\n\nwaiting for the cure, {watch:g} s at most ...\n", err=as_json)
             report = report.again(within=watch)

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from claude_lab import background, clock, probing
+from claude_lab import background, clock, probing, progress
 from claude_lab.causes import Cause, Finding
 from claude_lab.chain import BARE, BASE, CONDITIONS, VARIANTS, Ask, Chain, findings_of, judge
 from claude_lab.observation import Observation, Question
@@ -31,22 +31,50 @@ STEP_CAUSES: dict[Kind, Cause] = {"steps": Cause.PIPE, "wire steps": Cause.TLS_R
 
 
 def doctor(
-    url: str, hops: Sequence[str] = (), *, context: ssl.SSLContext | None = None, silences: Sequence[float] = ()
+    url: str,
+    hops: Sequence[str] = (),
+    *,
+    context: ssl.SSLContext | None = None,
+    silences: Sequence[float] = (),
+    shown: bool = True,
 ) -> Report:
     """Examine a chain of proxies and name the hop that holds its streams, the cause and the cure.
 
     `url` is the outermost address of a probe's endpoint, or of a lab's server, which mounts one. `hops` are addresses
     of the same endpoint at each proxy, from the app outwards. `silences` are gaps in seconds to try. A URL without a
-    probe behind it is watched once. `context` trusts a test's certificate. Takes 3 to 15 seconds. After the cure
-    `report.again()` probes once more, and `report.again(within=60)` as soon as it helps.
+    probe behind it is watched once. `context` trusts a test's certificate. Takes 3 to 15 seconds; a line that is
+    `shown` says where it is. After the cure `report.again()` probes once more, and `report.again(within=60)` as soon
+    as it helps.
     """
-    report = background.portal().run(examine(url, hops, context=context, silences=silences), timeout=600)
+    asked = Asked()
+    with progress.line(shown=shown) as tell:
+        work = examine(url, hops, context=context, silences=silences, asked=asked)
+        report = background.portal().run(work, timeout=600, meanwhile=lambda: tell(str(asked)))
 
     def repeat(findings: tuple[Finding, ...], within: float) -> Report:
-        background.portal().run(cure(url, findings, within, context=context), timeout=within + 600)
-        return doctor(url, hops, context=context, silences=silences)
+        with progress.line(shown=shown) as tell:
+            tell(f"waiting for the cure, {within:g} s at most")
+            background.portal().run(cure(url, findings, within, context=context), timeout=within + 600)
+        return doctor(url, hops, context=context, silences=silences, shown=shown)
 
     return dataclasses.replace(report, repeat=repeat)
+
+
+class Asked:
+    """How far the doctor is: whom it asks just now, and how many questions it has asked."""
+
+    def __init__(self) -> None:
+        self.place = "for the probe"
+        self.questions = 0
+        self.began = clock.now()
+
+    def __call__(self, place: str) -> None:
+        """Count a question."""
+        self.place = place
+        self.questions += 1
+
+    def __str__(self) -> str:
+        return f"doctor: asking {self.place}: question {self.questions}, {clock.now() - self.began:.0f} s"
 
 
 async def cure(url: str, findings: Sequence[Finding], within: float, *, context: ssl.SSLContext | None = None) -> None:
@@ -61,23 +89,33 @@ async def cure(url: str, findings: Sequence[Finding], within: float, *, context:
 
 
 async def examine(
-    url: str, hops: Sequence[str] = (), *, context: ssl.SSLContext | None = None, silences: Sequence[float] = ()
+    url: str,
+    hops: Sequence[str] = (),
+    *,
+    context: ssl.SSLContext | None = None,
+    silences: Sequence[float] = (),
+    asked: Asked | None = None,
 ) -> Report:
-    """Do what `doctor` does, on a running loop."""
+    """Do what `doctor` does, on a running loop; `asked` is told of each question."""
     if url.startswith("https:"):
         import httpcore  # noqa: F401  # httpx's own part, imported where nothing is timed yet: later it would be noise
 
-    began = clock.now()
+    began, asked = clock.now(), asked or Asked()
     found = await endpoint(url, context)
     if found is None:
+        asked("what is no probe, once")
         seen = await probing.ask(url, Question(None), context=context, patience=WATCHED)
         return dataclasses.replace(foreign(url, seen), seconds=clock.now() - began)
-    chain = asked_at(found, context)
+    chain = asked_at(found, context, functools.partial(asked, "the whole chain"))
     state = functools.partial(probing.state_of, found, context=context)
     asking = (findings_of(chain), dying(chain.ask), told(chain.ask, state), longest(chain.ask, silences))
     findings, death, leaving, silence = await asyncio.gather(*asking)
     if findings and hops:
-        inner = [asked_at(address, context) for hop in hops if (address := await endpoint(hop, context))]
+        inner = [
+            asked_at(address, context, functools.partial(asked, f"hop {number} of {len(hops)}"))
+            for number, hop in enumerate(hops, start=1)
+            if (address := await endpoint(hop, context))
+        ]
         findings = [await located(finding, inner, chain) for finding in findings]
     verdict = await judge(chain, findings)
     probes = {name: str(await chain.shape(question)) for name, question in VARIANTS.items()}
@@ -86,9 +124,14 @@ async def examine(
     return Report(url, verdict, tuple(findings), probes, death, leaving, silence, clock.now() - began)
 
 
-def asked_at(url: str, context: ssl.SSLContext | None) -> Chain:
-    """Return a chain whose questions go to an address."""
-    return Chain(url, lambda question: probing.ask(url, question, context=context))
+def asked_at(url: str, context: ssl.SSLContext | None, count: Callable[[], None] = lambda: None) -> Chain:
+    """Return a chain whose questions go to an address, each of them counted."""
+
+    def ask(question: Question) -> Awaitable[Observation]:
+        count()
+        return probing.ask(url, question, context=context)
+
+    return Chain(url, ask)
 
 
 async def endpoint(url: str, context: ssl.SSLContext | None) -> str | None:

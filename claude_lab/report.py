@@ -71,7 +71,9 @@ class Report:
             lines.append(entry(finding.where, f"{finding.cause.value} ({finding.when}; {finding.evidence})"))
             lines += [entry("  streams after", finding.cured_by)] if finding.cured_by else []
             lines.append(entry("  fix", finding.fix))
-        return "\n".join([*lines, *(wrapped(told, first=f"  {name:<28} ") for name, told in self._rows())])
+        rows = list(self._rows())
+        width = max((len(name) for name, _ in rows), default=0)
+        return "\n".join([*lines, *(wrapped(told, first=f"  {name:<{width}}  ") for name, told in rows)])
 
     def _rows(self) -> Iterator[tuple[str, str]]:
         """Yield the table: what was asked, and what came of it."""

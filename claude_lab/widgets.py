@@ -7,7 +7,6 @@ runs: `live` (a widget), `html` (plain HTML, drawn again), `text` (printed) or `
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,18 +14,11 @@ from typing import Any
 from claude_lab import card, doorbell
 from claude_lab.background import portal
 from claude_lab.faces import Face, HtmlFace, TextFace
+from claude_lab.progress import in_kernel
 from claude_lab.trace import Mark, Trace
 
 MODES = ("live", "html", "text", "off")
 FINAL = frozenset({"done", "error"})
-
-
-def in_kernel() -> bool:
-    """Whether this process is a Jupyter kernel, whose front end can show more than text."""
-    if "IPython" not in sys.modules:
-        return False
-    shell = sys.modules["IPython"].get_ipython()
-    return getattr(shell, "kernel", None) is not None
 
 
 def mode() -> str:

@@ -18,7 +18,7 @@ from simulated import chain, events_of
 from claude_lab import background
 from claude_lab.causes import FIXES, Cause
 from claude_lab.chain import LARGE_EVENTS, NO_MARK, NO_TRANSFORM, Chain, findings_of, judge
-from claude_lab.diagnosis import doctor, dying, examine, foreign, told
+from claude_lab.diagnosis import Asked, doctor, dying, examine, foreign, told
 from claude_lab.nginx import Nginx
 from claude_lab.observation import Observation, Question, Watch
 from claude_lab.probe import MARK, Plan, Probe
@@ -318,6 +318,17 @@ def test_clean_and_clumped_chains_are_told_apart_live(live: dict[str, Report]) -
     assert (clumped.verdict, clumped.findings[0].cause) in (("held", Cause.CLUMPS), ("cannot tell", Cause.UNKNOWN))
 
 
+def test_a_doctor_that_takes_long_says_whom_it_asks() -> None:
+    """The line names the place and counts the questions; it knows nothing before the first."""
+    asked = Asked()
+    before = str(asked)
+    asked("hop 1 of 2")
+    asked("hop 2 of 2")
+
+    assert "for the probe: question 0" in before
+    assert "asking hop 2 of 2: question 2" in str(asked)
+
+
 def test_a_report_is_text_and_data(live: dict[str, Report]) -> None:
     """For people: a line for each finding, its fix, each probe. For programs: the same as JSON."""
     report = live["two hops"]
@@ -325,7 +336,7 @@ def test_a_report_is_text_and_data(live: dict[str, Report]) -> None:
 
     assert (finding["cause"], finding["fix"] in " ".join(str(report).split())) == ("deaf_pipe", True)
     assert "response head, no header" in report.as_dict()["probes"]
-    assert "no X-Accel-Buffering, head   status and headers: after" in str(report)
+    assert "no X-Accel-Buffering, head status and headers: after" in " ".join(str(report).split())
 
 
 def test_the_longest_silence_gives_the_heartbeat(live: dict[str, Report]) -> None:
