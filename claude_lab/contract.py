@@ -22,7 +22,7 @@ broken answer was left.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ STATUS_OF = {
     "unknown": 500,
 }
 Frame = tuple[str, dict[str, Any]]
+Clock = Callable[[], float]
 AGAIN, RESET = "claude_lab.again", "claude_lab.reset"
 """Events of ours among the API's: a request broke and another begins; the answer is taken back to a place."""
 
@@ -70,7 +71,7 @@ def text_of(delta: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class Translator:
-    """Turns the events of one message into frames; `began` and `now` are readings of one clock in seconds."""
+    """Turns the events of one message into frames; `began` is a reading, in seconds, of the clock that `now` reads."""
 
     run: str
     began: float
@@ -97,7 +98,7 @@ class Translator:
                 made.usage = dict(frame["usage"])
         return made
 
-    def frames(self, batch: Iterable[Mapping[str, Any]], now: float) -> list[Frame]:
+    def frames(self, batch: Iterable[Mapping[str, Any]], now: Clock) -> list[Frame]:
         """Return the frames that events stand for, one each at most. Raises Unreadable for one of no known shape."""
         found: list[Frame] = []
         try:
@@ -112,7 +113,7 @@ class Translator:
             raise Unreadable.told(error) from error
         return found
 
-    def _start(self, event: Mapping[str, Any], now: float) -> Frame | None:
+    def _start(self, event: Mapping[str, Any], now: Clock) -> Frame | None:
         message = event["message"]
         further, self.started = self.started, True
         if further:
@@ -123,7 +124,7 @@ class Translator:
         cached = bool(self.usage.get("cache_read_input_tokens"))
         return "start", {"run": self.run, "model": self.model, "usage": dict(self.usage), "cached": cached}
 
-    def _again(self, event: Mapping[str, Any], now: float) -> None:
+    def _again(self, event: Mapping[str, Any], now: Clock) -> None:
         self.events -= 1
         self._spent = event["output_tokens"]
 
@@ -135,21 +136,21 @@ class Translator:
         self._spent = 0
         self._tools.clear()
 
-    def _reset(self, event: Mapping[str, Any], now: float) -> Frame:
+    def _reset(self, event: Mapping[str, Any], now: Clock) -> Frame:
         self.events -= 1
         self.billed_twice["output_tokens"] += event["dropped"]
         return "reset", {"keep_chars": event["keep_chars"], "reason": event["reason"]}
 
-    def _block(self, event: Mapping[str, Any], now: float) -> None:
+    def _block(self, event: Mapping[str, Any], now: Clock) -> None:
         block = event["content_block"]
         if block["type"] == "tool_use":
             self._tools[event["index"]] = {"id": block["id"], "name": block["name"], "json": ""}
 
-    def _delta(self, event: Mapping[str, Any], now: float) -> Frame | None:
+    def _delta(self, event: Mapping[str, Any], now: Clock) -> Frame | None:
         delta = event["delta"]
         if delta["type"] == "text_delta":
             if self.ttft is None:
-                self.ttft = now - self.began
+                self.ttft = now() - self.began
             return "delta", {"text": text_of(delta)}
         if delta["type"] == "thinking_delta":
             return ("thinking", {"text": delta["thinking"]}) if delta["thinking"] else None
@@ -157,17 +158,17 @@ class Translator:
             self._tools[event["index"]]["json"] += delta["partial_json"]
         return None
 
-    def _block_end(self, event: Mapping[str, Any], now: float) -> Frame | None:
+    def _block_end(self, event: Mapping[str, Any], now: Clock) -> Frame | None:
         tool = self._tools.pop(event["index"], None)
         if tool is None:
             return None
         return "tool", {"tool_id": tool["id"], "name": tool["name"], "input": json.loads(tool["json"] or "{}")}
 
-    def _message(self, event: Mapping[str, Any], now: float) -> None:
+    def _message(self, event: Mapping[str, Any], now: Clock) -> None:
         self.stop_reason = event["delta"].get("stop_reason")
         self.usage.update({name: count for name, count in event.get("usage", {}).items() if count is not None})
 
-    def _stop(self, event: Mapping[str, Any], now: float) -> Frame:
+    def _stop(self, event: Mapping[str, Any], now: Clock) -> Frame:
         return self.done(self.stop_reason)
 
     def done(self, stop_reason: str | None) -> Frame:

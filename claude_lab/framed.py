@@ -104,7 +104,7 @@ class FrameResponse(Response):
 
     def _next(self) -> bytes:
         """Return what was appended meanwhile; a comment for silence, or for an upstream's ping."""
-        begin, self.after = self.after, min(len(self.run.entries), self.after + self.most)
+        begin, self.after = self.after, min(len(self.run.entries.data), self.after + self.most)
         if begin < self.after:
             return self.written(begin)
         return b"" if self.run.ended else PING

@@ -169,7 +169,7 @@ async def finished(
     try:
         async with aclosing(answer):
             async for batch in answer:
-                made = translator.frames(batch, now())
+                made = translator.frames(batch, now)
                 log += made
                 ended = translator.stop_reason is not None
                 if made:

@@ -50,10 +50,11 @@ def check_name(name: str) -> None:
         raise ValueError(f"The run name {name[:70]!r} is malformed; send 16 to 64 letters, digits, - or _.")
 
 
-def wake(waiter: asyncio.Future[None]) -> None:
-    """Let whoever waits go on."""
-    if not waiter.done():
-        waiter.set_result(None)
+def wake(waiting: Iterable[asyncio.Future[None]]) -> None:
+    """Let those who wait go on."""
+    for waiter in waiting:
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 @dataclass(slots=True, eq=False)
@@ -83,7 +84,7 @@ class Run:
         if epoch != self.epoch or self.ended:
             return
         kinds, data = [], []
-        for seq, (kind, frame) in enumerate(frames, len(self.entries) + 1):
+        for seq, (kind, frame) in enumerate(frames, len(self.entries.data) + 1):
             kinds.append(kind)
             data.append(encode(kind, frame, seq, epoch))
             if kind in FINAL:
@@ -102,8 +103,7 @@ class Run:
     def announce(self) -> None:
         """Wake the readers."""
         waiting, self._waiting = self._waiting, {}
-        for waiter in waiting:
-            wake(waiter)
+        wake(waiting)
 
     def ping(self) -> None:
         """Tell the readers that the upstream is alive."""
@@ -137,9 +137,7 @@ class Run:
     def _ring(self) -> None:
         """Wake whose time is over, and set the timer for the next."""
         at, self._alarm = now(), None
-        for waiter, until in self._waiting.items():
-            if until <= at:
-                wake(waiter)
+        wake([waiter for waiter, until in self._waiting.items() if until <= at])
         later = [until for until in self._waiting.values() if until > at]
         if later:
             self._arm(min(later))

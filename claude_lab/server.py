@@ -131,8 +131,7 @@ class Relay:
         )
         async with contextlib.aclosing(batches):
             async for batch in batches:
-                at = now()
-                made = translator.frames(batch, at)
+                made = translator.frames(batch, now)
                 run.extend(made)
                 if mending:
                     came += made

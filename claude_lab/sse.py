@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 LINE_END = re.compile(rb"\r\n|\n|\r")
 BOM = b"\xef\xbb\xbf"
-PLAIN = re.compile(rb"^event: [^\n]*\ndata: ([^\n]*)\n\n", re.MULTILINE)
+PLAIN = re.compile(rb"^event: [^\n]*\ndata: ([^\n]*)(?:\n\n|\Z)", re.MULTILINE)
 MOST_RETRY_DIGITS = 9
 
 
@@ -107,11 +107,11 @@ class Decoder:
         """
         waiting, self._rest = self._rest + chunk, b""
         if self._started and not (self._after_cr or self._data or self._event or b"\r" in chunk):
-            end = waiting.rfind(b"\n\n") + 2 if b"\n\n" in waiting else 0
-            found = PLAIN.findall(waiting, 0, end)
-            if waiting.count(b"\n", 0, end) == 3 * len(found):
-                self._rest = waiting[end:]
-                self._check_size(self._rest)
+            whole, end, rest = waiting.rpartition(b"\n\n")
+            found = PLAIN.findall(whole)
+            if whole.count(b"\n") + len(end) == 3 * len(found):
+                self._check_size(rest)
+                self._rest = rest
                 return found
         return [event.data.encode() for event in self.feed(waiting)]
 

@@ -267,7 +267,7 @@ class Patience:
 
     async def wait(self, awaited: Awaitable[T]) -> T:
         """Await it. Raises TimeoutError when the patience is over, and aiohttp's errors in the transport's words."""
-        self.waits = here = asyncio.current_task()
+        self.waits = here = asyncio.current_task(self.loop)
         try:
             return await awaited
         except aiohttp.ClientError as error:

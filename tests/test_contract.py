@@ -15,7 +15,8 @@ from claude_lab.messages import cut
 def frames(*events: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Translate events that come one second apart."""
     translator = Translator("run", 0.0)
-    return [frame for at, event in enumerate(events, 1) for frame in translator.frames([event], float(at))]
+    stamped = [(float(at), event) for at, event in enumerate(events, 1)]
+    return [frame for at, event in stamped for frame in translator.frames([event], lambda at=at: at)]
 
 
 def block(index: int, kind: str, **fields: Any) -> dict[str, Any]:
@@ -124,10 +125,10 @@ def test_the_start_tells_what_the_cache_gave() -> None:
 def test_a_whole_answer_has_its_cost_and_a_stopped_one_none() -> None:
     """The output of a stopped answer was never counted; its price would be made up."""
     translator = Translator("run", 0.0)
-    translator.frames([start(input_tokens=1_000_000), delta(0, "text_delta", text="Hi")], 1.0)
+    translator.frames([start(input_tokens=1_000_000), delta(0, "text_delta", text="Hi")], lambda: 1.0)
 
     assert translator.done("stopped")[1]["cost"] is None
-    (done,) = translator.frames(END, 2.0)
+    (done,) = translator.frames(END, lambda: 2.0)
     assert done[1]["cost"] == pytest.approx(1.0 + 5 * 5 / 1e6)
 
 
@@ -169,7 +170,7 @@ def test_a_worker_that_takes_over_goes_on_with_the_accounts() -> None:
     """The `start` that was written stands; its usage is the first part of the sum, and its ttft is nobody's to tell."""
     written = [("start", {"run": "run", "model": "m", "usage": {"input_tokens": 3}}), ("delta", {"text": "Hi"})]
     translator = Translator.after("run", 0.0, written)
-    got = translator.frames([START, delta(0, "text_delta", text="Hi"), *END], 1.0)
+    got = translator.frames([START, delta(0, "text_delta", text="Hi"), *END], lambda: 1.0)
 
     assert [kind for kind, _ in got] == ["delta", "done"]
     assert (got[-1][1]["usage"]["input_tokens"], got[-1][1]["ttft"]) == (6, None)

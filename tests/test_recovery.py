@@ -106,7 +106,7 @@ class Talk:
             batches = mended(ask, asked or request(), came, strategy=strategy, attempts=attempts, judge=failure_of)
             try:
                 async for batch in batches:
-                    self.frames += translator.frames(batch, now())
+                    self.frames += translator.frames(batch, now)
             except Exception as error:
                 self.frames.append(last_frame(error, failure_of))
 

@@ -11,6 +11,7 @@ API = (
     b'event: message_start\ndata: {"a":1}\n\nevent: ping\ndata: {}\n\n'
     b'event: content_block_delta\ndata: {"b":"\xf0\x9f\x8c\x8a"}\n\n'
 )
+ODD = API + b"event: a\ndata: one\nevent: b\ndata: block\n\n\n" + API  # as many lines as two events have
 MIXED = API + b"id: 7\ndata: two\ndata: lines\n\n: comment\n\n" + API + b"event: x\r\ndata: crlf\r\n\r\n" + API
 
 
@@ -19,7 +20,7 @@ def careful(data: bytes) -> list[bytes]:
     return [event.data.encode() for event in Decoder().feed(data)]
 
 
-@pytest.mark.parametrize("data", [API, MIXED, MIXED.replace(b"\n", b"\r\n"), API + b"data: unfinished\n"])
+@pytest.mark.parametrize("data", [API, ODD, MIXED, MIXED.replace(b"\n", b"\r\n"), API + b"data: unfinished\n"])
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 40, 1000])
 def test_payloads_are_what_feed_makes_of_the_same_bytes(data: bytes, step: int) -> None:
     """However they are cut, and whether an event looks as the API's do or not."""
