@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
+
+from claude_lab import palette
 from e2e.jupyterlab_page import Jupyter, Page
 
 Open = Callable[..., Page]
@@ -89,3 +93,45 @@ def test_a_race_without_anywidget_is_plain_html(open_notebook: Open, bare: Jupyt
 
     assert page.page.locator(f"{STILL} img").last.get_attribute("src") != during
     page.wait_idle(1, 20)
+
+
+FIGURE = """
+%matplotlib inline
+from claude_lab import plots
+from claude_lab.trace import Mark, Trace
+plots.staircase({"buffered": Trace(0.0, [Mark(0.1, "delta", "abc"), Mark(0.2, "done", {})])}, title="A figure")
+"""
+
+
+def test_a_figure_is_light_or_dark_as_the_theme_is(open_notebook: Open, lab: Jupyter, screenshots: Path) -> None:
+    """Paper and line have their theme's colors, and a stranger's copy, without its styles, still shows the picture."""
+    page = open_notebook(FIGURE)
+    page.run(0)
+    image = page.page.locator("img.claude-lab-figure")
+    seen = {}
+    for theme, paper in (("Dark", palette.PAPER[1]), ("Light", palette.PAPER[0])):
+        page.theme(f"JupyterLab {theme}")
+        place = screenshots / f"figure-{theme.lower()}.png"
+        image.screenshot(path=place)
+        with Image.open(place) as picture:
+            pixels = picture.convert("RGB")
+            seen[theme] = (
+                f"#{bytes(pixels.getpixel((2, 2))).hex()}" == paper,
+                {color for _, color in pixels.getcolors(1 << 20)},
+            )
+    page.save()
+    saved = lab.saved("test_a_figure_is_light_or_dark_as_the_theme_is-0.ipynb")
+    saved["metadata"]["copied"] = True
+    (lab.work / "stranger-figure.ipynb").write_text(json.dumps(saved))
+    other = page.page.context.new_page()
+    other.goto(lab.address("stranger-figure.ipynb"))
+    untrusted = other.locator(".jp-OutputArea-output img")
+    untrusted.wait_for()
+    untrusted.screenshot(path=screenshots / "figure-untrusted.png")
+    described = untrusted.get_attribute("alt")
+    other.close()
+
+    assert all(on_paper for on_paper, _ in seen.values())
+    for shade, theme in zip(palette.ORANGE, ("Light", "Dark"), strict=True):
+        assert tuple(bytes.fromhex(shade[1:])) in seen[theme][1]
+    assert described == "Figure: A figure; buffered: first token 0.10 s; seconds; characters"
