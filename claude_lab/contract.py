@@ -12,7 +12,8 @@
 
 `keep_chars` counts Unicode code points of the deltas joined, without half a character at their end: `text[:n]` in
 Python, `[...text].slice(0, n).join("")` in JavaScript. 0 also voids the thinking so far. `cost` is in dollars by
-`spending.PRICES`; None when the model has no known price, or when the answer was stopped before its output was counted.
+`spending.PRICES`; None when the model has no known price, or when the output was not counted: the answer was stopped
+before, or the count is none. A tool whose input was cut by `max_tokens` has no frame.
 After recoveries `usage` and `cost` add up all requests: inputs as the API told them; the output of a request that
 broke, which it never told, by the lab's count. `billed_twice` has the tokens among them that a whole first answer would
 not have cost: the input of the further requests, and the output that was taken back or cut. `recovery` says why a
@@ -21,11 +22,11 @@ broken answer was left.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from claude_lab.events import MISSHAPEN, TooLong, Unreadable, input_of, readable, text_of
 from claude_lab.failure import Failure, classify
 from claude_lab.spending import known_cost
 
@@ -46,32 +47,17 @@ Frame = tuple[str, dict[str, Any]]
 Clock = Callable[[], float]
 AGAIN, RESET = "claude_lab.again", "claude_lab.reset"
 """Events of ours among the API's: a request broke and another begins; the answer is taken back to a place."""
-
-
-MISSHAPEN = (KeyError, TypeError, AttributeError)
-"""What reading an event of another shape than the API's raises."""
-
-
-class Unreadable(ValueError):
-    """An upstream's event that has not the shape of the API's."""
-
-    @classmethod
-    def told(cls, error: Exception) -> Unreadable:
-        """Return it for what reading the event raised."""
-        return cls(f"The upstream sent an event of a shape that the API has none of ({type(error).__name__}: {error}).")
-
-
-def text_of(delta: Mapping[str, Any]) -> str:
-    """Return the text of a text delta. Raises TypeError for what is none."""
-    text = delta["text"]
-    if not isinstance(text, str):
-        raise TypeError(f"text is {text!r:.40}")
-    return text
+MOST_BYTES = 16 * 2**20
+CUTTING = frozenset({"max_tokens", "model_context_window_exceeded"})
+"""Reasons to stop that may cut the input of a tool: the call is left out, as nobody can carry it out."""
 
 
 @dataclass(slots=True)
 class Translator:
-    """Turns the events of one message into frames; `began` is a reading, in seconds, of the clock that `now` reads."""
+    """Turns the events of one message into frames; `began` is a reading, in seconds, of the clock that `now` reads.
+
+    `most_bytes` bounds what is held of the inputs of tools, which are told when they are whole.
+    """
 
     run: str
     began: float
@@ -82,11 +68,15 @@ class Translator:
     model: str = ""
     started: bool = False
     takes_over: bool = False
+    most_bytes: int = MOST_BYTES
     recoveries: int = 0
     billed_twice: dict[str, int] = field(default_factory=lambda: {"input_tokens": 0, "output_tokens": 0})
     _before: dict[str, Any] = field(default_factory=dict)
     _spent: int = 0
     _tools: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _tool_bytes: int = 0
+    _broken: Unreadable | None = None
+    _miscounted: bool = False
 
     @classmethod
     def after(cls, run: str, began: float, frames: Iterable[Frame]) -> Translator:
@@ -99,7 +89,10 @@ class Translator:
         return made
 
     def frames(self, batch: Iterable[Mapping[str, Any]], now: Clock) -> list[Frame]:
-        """Return the frames that events stand for, one each at most. Raises Unreadable for one of no known shape."""
+        """Return the frames that events stand for, one each at most.
+
+        Raises Unreadable for one of no known shape, TooLong for inputs of tools beyond `most_bytes`.
+        """
         found: list[Frame] = []
         try:
             for event in batch:
@@ -116,9 +109,11 @@ class Translator:
     def _start(self, event: Mapping[str, Any], now: Clock) -> Frame | None:
         message = event["message"]
         further, self.started = self.started, True
+        usage = readable(message["usage"])
         if further:
-            self._further(message["usage"])
-        self.model, self.usage, self.stop_reason = message["model"], dict(message["usage"]), None
+            self._further(usage)
+        self.model, self.usage, self.stop_reason = message["model"], usage, None
+        self._miscounted = usage != message["usage"]
         if further:
             return None
         cached = bool(self.usage.get("cache_read_input_tokens"))
@@ -144,7 +139,7 @@ class Translator:
     def _block(self, event: Mapping[str, Any], now: Clock) -> None:
         block = event["content_block"]
         if block["type"] == "tool_use":
-            self._tools[event["index"]] = {"id": block["id"], "name": block["name"], "json": ""}
+            self._tools[event["index"]] = {"id": block["id"], "name": block["name"], "json": []}
 
     def _delta(self, event: Mapping[str, Any], now: Clock) -> Frame | None:
         delta = event["delta"]
@@ -155,18 +150,34 @@ class Translator:
         if delta["type"] == "thinking_delta":
             return ("thinking", {"text": delta["thinking"]}) if delta["thinking"] else None
         if delta["type"] == "input_json_delta" and event["index"] in self._tools:
-            self._tools[event["index"]]["json"] += delta["partial_json"]
+            self._hold(self._tools[event["index"]]["json"], delta["partial_json"])
         return None
+
+    def _hold(self, pieces: list[str], piece: str) -> None:
+        """Keep a piece of a tool's input, within the bound on all of them."""
+        self._tool_bytes += len(piece)
+        if self._tool_bytes > self.most_bytes:
+            raise TooLong(f"The input of a tool outgrew MAX_RUN_BYTES={self.most_bytes}; ask for fewer max_tokens.")
+        pieces.append(piece)
 
     def _block_end(self, event: Mapping[str, Any], now: Clock) -> Frame | None:
         tool = self._tools.pop(event["index"], None)
         if tool is None:
             return None
-        return "tool", {"tool_id": tool["id"], "name": tool["name"], "input": json.loads(tool["json"] or "{}")}
+        try:
+            return "tool", {"tool_id": tool["id"], "name": tool["name"], "input": input_of(tool["json"])}
+        except Unreadable as error:  # unless the answer was cut there, which comes behind
+            self._broken = self._broken or error
+            return None
 
     def _message(self, event: Mapping[str, Any], now: Clock) -> None:
         self.stop_reason = event["delta"].get("stop_reason")
-        self.usage.update({name: count for name, count in event.get("usage", {}).items() if count is not None})
+        if self._broken is not None and self.stop_reason not in CUTTING:
+            raise self._broken
+        told = event.get("usage") or {}
+        usage = readable(told)
+        self._miscounted = self._miscounted or usage != told
+        self.usage.update({name: count for name, count in usage.items() if count is not None})
 
     def _stop(self, event: Mapping[str, Any], now: Clock) -> Frame:
         return self.done(self.stop_reason)
@@ -175,7 +186,7 @@ class Translator:
         """Return the final frame of an answer that ended, or was stopped."""
         ttft = None if self.ttft is None or self.takes_over else round(self.ttft, 6)
         usage = added(self._before, self.usage)
-        cost = None if self.stop_reason is None else known_cost(self.model, usage)
+        cost = None if self.stop_reason is None or self._miscounted else known_cost(self.model, usage)
         frame = {"stop_reason": stop_reason, "usage": usage, "cost": cost, "ttft": ttft, "events": self.events}
         if self.recoveries:
             frame |= {"recoveries": self.recoveries, "billed_twice": dict(self.billed_twice)}

@@ -57,6 +57,7 @@ KIND_OF_STATUS = {
     504: "timeout",
     529: "overloaded",
 }
+REDIRECTED = "The upstream redirects, which no request with a key follows; check ANTHROPIC_BASE_URL."
 RETRYABLE_STATUS = frozenset({408, 409, 429})
 
 
@@ -97,9 +98,9 @@ def kind_of(status: int | None, error_type: str | None = None) -> str:
         return KIND_OF_TYPE[error_type]
     if status in KIND_OF_STATUS:
         return KIND_OF_STATUS[status]
-    if status is None or status < 400:
+    if status is None or status < 300:
         return "unknown"
-    return "server_error" if status >= 500 else "invalid_request"
+    return "invalid_request" if 400 <= status < 500 else "server_error"
 
 
 def classify(failure: Failure) -> Verdict:
@@ -112,7 +113,7 @@ def classify(failure: Failure) -> Verdict:
         return Verdict(False, f"{failure.error_code}: waiting does not lift a spend limit")
     if failure.should_retry is not None:
         return Verdict(failure.should_retry, f"x-should-retry: {str(failure.should_retry).lower()}")
-    if failure.status is not None and failure.status >= 400:
+    if failure.status is not None and failure.status >= 300:
         retryable = failure.status in RETRYABLE_STATUS or failure.status >= 500
         return Verdict(retryable, f"status {failure.status} is {'transient' if retryable else 'final'}")
     retryable = failure.kind in TRANSIENT
@@ -150,7 +151,7 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: Any) -> F
     error_type, should = inner(body, "error", "type"), headers.get("x-should-retry")
     return Failure(
         kind_of(status, error_type),
-        str(inner(body, "error", "message") or ""),
+        str(inner(body, "error", "message") or (REDIRECTED if 300 <= status < 400 else "")),
         status=status,
         error_type=error_type,
         error_code=inner(body, "error", "details", "error_code"),

@@ -18,11 +18,22 @@ import anthropic
 import httpx2
 
 from claude_lab.attempts import Attempts, Watch, drive, drive_blocking, log_attempt, pieces
-from claude_lab.contract import Unreadable
+from claude_lab.events import TooLong, Unreadable
 from claude_lab.failure import Failure, failure_of_response
 from claude_lab.retry import RetryPolicy, Share
+from claude_lab.sse import EventTooLarge
 
 T = TypeVar("T")
+
+
+BROKEN = (
+    json.JSONDecodeError,
+    Unreadable,
+    EventTooLarge,
+    httpx2.DecodingError,
+    anthropic.APIResponseValidationError,
+)
+"""What an upstream raises that says what nobody can read."""
 
 
 class Truncated(Exception):
@@ -63,8 +74,10 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("timeout", said, mid_stream=isinstance(error, httpx2.TimeoutException))
     if isinstance(error, (anthropic.APIConnectionError, httpx2.TransportError)):
         return Failure("network_error", said, mid_stream=isinstance(error, httpx2.TransportError))
-    if isinstance(error, (json.JSONDecodeError, Unreadable, anthropic.APIResponseValidationError)):
+    if isinstance(error, BROKEN):
         return Failure("server_error", said, mid_stream=True)
+    if isinstance(error, TooLong):
+        return Failure("token_limit", said, mid_stream=True)
     return Failure("unknown", said, should_retry=True if isinstance(error, anthropic.RetryableError) else None)
 
 

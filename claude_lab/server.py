@@ -82,6 +82,7 @@ class Relay:
         """
         came = list(written)
         translator = Translator.after(run.name, now(), came)
+        translator.most_bytes = self.settings.max_run_bytes
         try:
             await self._relay(run, request, translator, came)
         except asyncio.CancelledError:
@@ -92,12 +93,15 @@ class Relay:
             from claude_lab.upstream import failure_of
 
             kind, frame = last_frame(error, failure_of)
-            run.append(kind, frame | {"message": self.without_key(frame["message"])})
+            run.append(kind, self.without_key(frame))
 
-    def without_key(self, message: str) -> str:
-        """Return a message without the key, should an upstream have said it back; what is short is no key."""
+    def without_key(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """Return a frame without the key, should an upstream have said it back anywhere; what is short is no key."""
         key = self.settings.api_key.get_secret_value() if self.settings.api_key else ""
-        return message.replace(key, "[redacted]") if len(key) >= SHORTEST_KEY else message
+        if len(key) < SHORTEST_KEY:
+            return frame
+        said = {name: told.replace(key, "[redacted]") for name, told in frame.items() if isinstance(told, str)}
+        return frame | said
 
     async def retake(self, run: Writer, request: dict[str, Any]) -> None:
         """Go on with the answer of a worker that died, as the strategy says; but not for ever."""
@@ -118,7 +122,8 @@ class Relay:
                 run.append("retry", told)
 
         attempts = Attempts(self.policy, self.share, all_of(log_attempt, announce, self.tally.watch))
-        ask = upstream.asker(self.client, attempts, ledger=self.ledger, idle_timeout=self.settings.idle_timeout)
+        bounds = {"idle_timeout": self.settings.idle_timeout, "most_bytes": self.settings.max_run_bytes}
+        ask = upstream.asker(self.client, attempts, ledger=self.ledger, **bounds)
         mending = self.settings.recovery != "fail"
         batches = mended(
             ask,

@@ -7,6 +7,7 @@ typed helper costs more per event than all the rest together. What arrived in on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,7 +22,7 @@ import orjson
 
 from claude_lab import sse
 from claude_lab.attempts import Attempts, pieces
-from claude_lab.contract import MISSHAPEN, Unreadable
+from claude_lab.events import MISSHAPEN, Unreadable, readable, says
 from claude_lab.failure import failure_of_response
 from claude_lab.retrying import (
     Refused,
@@ -47,6 +48,11 @@ __all__ = [
 ]
 
 CONNECT = 10.0
+NEAR = 1.0
+"""Seconds in which the end of a body follows the end of its answer, so that the connection can serve again."""
+MOST_BYTES = 16 * 2**20
+MOST_HELD_BYTES = 2**20
+"""Bytes of events at most before the first content: they are held until it comes."""
 PIECE = 16_384
 """Bytes of one read at most: what follows from them still lies in the processor's cache when it is written."""
 Batch = list[dict[str, Any]]
@@ -74,13 +80,15 @@ def events(
     *,
     ledger: Ledger | None = None,
     idle_timeout: float = 120.0,
+    most_bytes: int = MOST_BYTES,
     call: str | None = None,
 ) -> AsyncGenerator[Batch, None]:
     """Yield the events of one streamed message in batches; the first holds all up to the first piece of content.
 
     What fails before the first batch is retried by `attempts`; later failures are raised. Raises Truncated for a
-    stream that ends without `message_stop`, TimeoutError when no content came for `idle_timeout` seconds (pings do not
-    count), `CeilingReached` before an attempt that could pass the ledger's ceiling, and the SDK's own errors.
+    stream that ends without `message_stop`; TimeoutError when no content came for `idle_timeout` seconds and Unreadable
+    when none came in `most_bytes`, whatever else came; `CeilingReached` before an attempt that could pass the ledger's
+    ceiling; and the SDK's own errors.
     `call` names the call whose attempts these are, when it has made some already.
     """
     name = call or f"call-{uuid4().hex}"
@@ -90,17 +98,23 @@ def events(
         headers = {"x-claude-lab-call": name, "x-claude-lab-attempt": str(number)}
         usage: dict[str, Any] = {}
         ask = partial(client.messages.with_streaming_response.create, stream=True, extra_headers=headers)
-        return read(answered(ask, request, accounts, usage, idle_timeout), usage, idle_timeout)
+        return read(answered(ask, request, accounts, usage, idle_timeout), usage, idle_timeout, most_bytes)
 
     return pieces(opened, attempts, failure_of)
 
 
 def asker(
-    client: anthropic.AsyncAnthropic, attempts: Attempts, *, ledger: Ledger, idle_timeout: float
+    client: anthropic.AsyncAnthropic,
+    attempts: Attempts,
+    *,
+    ledger: Ledger,
+    idle_timeout: float,
+    most_bytes: int = MOST_BYTES,
 ) -> Callable[[Mapping[str, Any]], AsyncGenerator[Batch, None]]:
     """Return what asks for the batches of a request; all it asks are attempts of one call."""
     call = f"call-{uuid4().hex}"
-    return lambda request: events(client, request, attempts, ledger=ledger, idle_timeout=idle_timeout, call=call)
+    bounds: dict[str, Any] = {"idle_timeout": idle_timeout, "most_bytes": most_bytes}
+    return lambda request: events(client, request, attempts, ledger=ledger, call=call, **bounds)
 
 
 @asynccontextmanager
@@ -135,7 +149,7 @@ async def answered(
 
 
 async def read(
-    asked: AbstractAsyncContextManager[Any], usage: dict[str, Any], idle_timeout: float
+    asked: AbstractAsyncContextManager[Any], usage: dict[str, Any], idle_timeout: float, most_bytes: int
 ) -> AsyncGenerator[Batch, None]:
     """Yield batches of parsed events, holding the first back until it has content; `usage` is filled once it is final.
 
@@ -144,21 +158,22 @@ async def read(
     """
     decoder, held, speaking, whole = sse.Decoder(), Batch(), False, False
     heard: dict[str, Any] = {}
+    silent_bytes, counted = 0, True
     reason: str | None = None
     async with asked as response:
         next_bytes = body_of(response)
         with Patience(idle_timeout) as patience:
-            while chunk := await patience.wait(next_bytes()):
-                content, alive, broken = False, False, None
+            while not whole and (chunk := await patience.wait(next_bytes())):
+                content, begins, broken = False, False, None
                 try:
                     for event in parsed(decoder.payloads(chunk)):
                         if (kind := event["type"]) == "content_block_delta":
-                            content = True
+                            begins, content = True, content or says(event)
                         elif kind != "ping":
-                            alive = True
                             whole = settle_event(event, heard) or whole
+                            counted = counted and has_counts(event)
                             if kind == "message_delta":
-                                usage.update(heard)
+                                usage.update(heard if counted else {})
                                 reason = event["delta"].get("stop_reason") or reason
                             if whole and reason is None:
                                 raise Truncated("The answer ended without a stop reason; it may not be whole.")
@@ -167,16 +182,29 @@ async def read(
                     broken = Unreadable.told(error) if isinstance(error, MISSHAPEN) else error
                     if not speaking:
                         raise broken from None
-                if content or alive:
+                if content:
                     patience.renew()
-                speaking = speaking or whole or content
+                speaking = speaking or whole or begins
+                silent_bytes = 0 if content else silent_bytes + len(chunk)
+                if silent_bytes > (most_bytes if speaking else min(most_bytes, MOST_HELD_BYTES)):
+                    raise Unreadable(f"The upstream sent {silent_bytes} bytes without a word of an answer.")
                 if speaking and held:
                     yield held
                     held = []
                 if broken is not None:
                     raise broken
+        if whole:
+            await drain(next_bytes)
     if not whole:
         raise Truncated("The stream ended without message_stop; what came is not the whole answer.")
+
+
+async def drain(next_bytes: Callable[[], Awaitable[bytes]]) -> None:
+    """Read a body to its end, if that is near; what follows a whole answer can take nothing from it."""
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, httpx2.HTTPError):
+        async with asyncio.timeout(NEAR):
+            while await next_bytes():
+                pass
 
 
 def body_of(response: Any) -> Callable[[], Awaitable[bytes]]:
@@ -211,7 +239,10 @@ def parse(data: bytes) -> dict[str, Any]:
     try:
         event: dict[str, Any] = orjson.loads(data)
     except orjson.JSONDecodeError:  # half a surrogate pair, say, which the standard parser takes
-        event = json.loads(data.decode("utf-8", "replace"))
+        try:
+            event = json.loads(data.decode("utf-8", "replace"))
+        except RecursionError:
+            raise Unreadable("The upstream sent an event that is nested too deep to be read.") from None
     return event
 
 
@@ -224,12 +255,19 @@ def settle_event(event: dict[str, Any], usage: dict[str, Any]) -> bool:
     """Note an event's usage and return whether it is the last. Raises Refused for an in-stream `error`."""
     kind = event["type"]
     if kind == "message_start":
-        usage.update(event["message"]["usage"])
+        usage.update(readable(event["message"]["usage"]))
     elif kind == "message_delta":
-        usage.update({name: count for name, count in event.get("usage", {}).items() if count is not None})
+        told = readable(event.get("usage") or {})
+        usage.update({name: count for name, count in told.items() if count is not None})
     elif kind == "error":
         raise Refused(None, failure_of_response(200, {}, event))
     return bool(kind == "message_stop")
+
+
+def has_counts(event: dict[str, Any]) -> bool:
+    """Whether what an event counts, if anything, are counts: by any other its cost is not known."""
+    told = event.get("message", event).get("usage") or {}
+    return bool(readable(told) == told)
 
 
 class Patience:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 from origin import CHUNKED, Origin, chunk, origin
 from pydantic import SecretStr
 
-from claude_lab import faults
+from claude_lab import faults, upstream
 from claude_lab.attempts import Attempts
 from claude_lab.background import portal
+from claude_lab.events import Unreadable
 from claude_lab.fake import FakeClaude
 from claude_lab.frames import STOP, frame
 from claude_lab.pacing import Pace
@@ -187,6 +189,108 @@ def test_pings_do_not_count_as_content(fake: FakeClaude) -> None:
     """A stream kept awake by pings alone is given up in `idle_timeout` seconds."""
     with pytest.raises(TimeoutError, match=r"0\.2 seconds"):
         batches(fake, faults.Stall(after=1, seconds=5, pings=0.02), idle_timeout=0.2)
+
+
+def scripted(script: Any, **options: Any) -> list[dict[str, Any]]:
+    """Ask an upstream that plays `script` and return the events; raises what reading them raises."""
+
+    async def ask(url: str) -> list[dict[str, Any]]:
+        async with make_client(Settings(api_key=SecretStr("x"), base_url=url)) as client:
+            attempts = Attempts(RetryPolicy(max_retries=0))
+            return [event async for batch in events(client, ASK, attempts, **options) for event in batch]
+
+    with origin(script) as served:
+        return asyncio.run(ask(served.url))
+
+
+BEGUN = frame({"type": "message_start", "message": {"model": MODEL, "usage": {"input_tokens": 1, "output_tokens": 1}}})
+OPENED = frame({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+WORD = frame({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}})
+ENDED = frame({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}}) + STOP
+
+
+@pytest.mark.parametrize("first", [BEGUN, BEGUN + OPENED + WORD], ids=["before content", "after it"])
+def test_an_upstream_without_a_word_of_an_answer_is_given_up(first: bytes) -> None:
+    """Events that say nothing are bounded like an answer: what is held does not grow with what is sent."""
+    sent = 0
+
+    async def flood(origin: Origin, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(CHUNKED + chunk(first))
+        while sent < 50_000_000:
+            writer.write(chunk(OPENED * 1000))
+            sent += len(OPENED) * 1000
+            await writer.drain()
+
+    with pytest.raises(Unreadable, match="without a word of an answer") as caught:
+        scripted(flood, most_bytes=300_000)
+
+    assert failure_of(caught.value).kind == "server_error"
+    assert sent < 50_000_000
+
+
+@pytest.mark.parametrize("event", [{"type": "brand_new"}, {"type": "ping"}, json.loads(OPENED.split(b"data: ")[1])])
+def test_only_content_renews_the_patience(event: dict[str, Any]) -> None:
+    """Events of no or of any unknown meaning keep no stream open."""
+
+    async def murmur(origin: Origin, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + chunk(BEGUN + OPENED + WORD))
+        for _ in range(200):
+            writer.write(chunk(frame(event)))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    with pytest.raises(TimeoutError, match=r"0\.2 seconds"):
+        scripted(murmur, idle_timeout=0.2)
+
+
+def test_a_whole_answer_waits_for_no_end_of_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upstream that neither ends the body nor closes after `message_stop` is left."""
+    monkeypatch.setattr(upstream, "NEAR", 0.05)
+
+    async def linger(origin: Origin, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + chunk(BEGUN + OPENED + WORD + ENDED))
+        await writer.drain()
+        await asyncio.to_thread(origin.left.wait, 5)
+        left.append(origin.left.is_set())
+        over.set()
+
+    left: list[bool] = []
+    over = threading.Event()
+    got = scripted(linger, idle_timeout=30.0)
+    over.wait(5)
+
+    assert [event["type"] for event in got][-1] == "message_stop"
+    assert left == [True]
+
+
+PACKED = CHUNKED.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
+MOVED = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (MOVED, "The upstream redirects"),
+        (PACKED + chunk(BEGUN + WORD), "decompress"),
+        (CHUNKED + chunk(BEGUN + b"data: " + b"[" * 100_000 + b"\n\n"), "nested too deep"),
+        (CHUNKED + chunk(b"data: " + b"x" * 2_000_000), "without a word"),
+    ],
+    ids=["redirect", "broken gzip", "deep JSON", "endless event"],
+)
+def test_what_nobody_can_read_is_an_error_of_the_upstream(answer: bytes, said: str) -> None:
+    """A bad gateway with a sentence, and not an unknown error of ours."""
+
+    async def play(origin: Origin, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+
+    with pytest.raises(Exception) as caught:
+        scripted(play)
+
+    failure = failure_of(caught.value)
+    assert failure.kind == "server_error"
+    assert said in failure.message
 
 
 def test_a_head_that_does_not_come_is_given_up(fake: FakeClaude) -> None:
