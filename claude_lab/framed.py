@@ -21,6 +21,7 @@ from claude_lab.kinds import RUN
 from claude_lab.log import Entry
 from claude_lab.runs import LogLost, Run
 from claude_lab.settings import Settings
+from claude_lab.taking import LOOKS, Taking
 
 HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -54,7 +55,9 @@ class FrameResponse(Response):
 
         A task of its own writes: waking it for an event wakes nothing of the app's twenty layers above this one.
         """
-        writing = asyncio.create_task(self._write(send, straight(scope, send)))
+        send_body = straight(scope, send)
+        taking = Taking(send_body, self.settings.heartbeat, lambda: self.after, self._late)
+        writing = asyncio.create_task(self._write(send, send_body))
         gone = asyncio.create_task(self._gone(receive, writing))
         asking = asyncio.current_task()
         assert asking is not None
@@ -65,7 +68,13 @@ class FrameResponse(Response):
                 raise
         finally:
             gone.cancel()
+            taking.finish()
             self.run.leave()
+
+    def _late(self) -> bool:
+        """Whether the run ended so long ago that nobody would find it any more."""
+        ended, longest = self.run.ended_at, max(self.run.bounds.age, LOOKS * self.settings.heartbeat)
+        return ended is not None and now() - ended > longest
 
     async def _gone(self, receive: Any, writing: asyncio.Task[None]) -> None:
         while (await receive())["type"] != "http.disconnect":
