@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any
 
 from claude_lab import tokens
-from claude_lab.clauses import markable
+from claude_lab.contents import markable
 from claude_lab.messages import Usage
 
 LIFE = {"5m": 300.0, "1h": 3_600.0}
@@ -31,7 +31,7 @@ class Prefix:
 
 def marked(body: Mapping[str, Any]) -> bool:
     """Tell whether a request uses the cache at all."""
-    return bool(body.get("cache_control")) or any(block.get("cache_control") for block in markable(body))
+    return bool(body.get("cache_control")) or any(block.get("cache_control") for _, block in markable(body))
 
 
 def prefixes(body: Mapping[str, Any], overhead: int) -> list[Prefix]:

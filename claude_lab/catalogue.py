@@ -26,6 +26,11 @@ class Model:
     cache_minimum: int = 1_024
     alias_of: str | None = None
 
+    @property
+    def adapts(self) -> bool:
+        """Whether the model thinks as much as it sees fit: from the 4.6 generation on, which takes no prefill."""
+        return not self.prefill
+
 
 def old(id: str, display_name: str, created_at: str, alias_of: str | None = None) -> Model:
     """Return a model of the 4.5 generation: it takes a prefill, and thinks only when asked to."""
@@ -70,7 +75,7 @@ def thinks(model: str) -> bool:
 def describe(model: Model) -> dict[str, object]:
     """Return a model as `GET /v1/models` shows it."""
     yes, no = {"supported": True}, {"supported": False}
-    thinking = yes if model.thinks else no
+    thinking = yes if model.adapts else no
     return {
         "id": model.id,
         "type": "model",

@@ -5,20 +5,17 @@ Sources: the vendor's pages on errors, tool use, thinking and prompt caching, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from claude_lab import catalogue
 from claude_lab.bodies import COUNT, CREATE, NEW, SAMPLING, invalid
+from claude_lab.contents import CLAUSES, Clause, blocks, markable
 from claude_lab.faults import Refusal
 
 BREAKPOINTS = 4
-
-
-def blocks(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the content blocks of a message; a string has none."""
-    content = message["content"]
-    return content if isinstance(content, list) else []
+THINKING = ("enabled", "adaptive")
+"""The kinds of thinking that come before an answer."""
 
 
 def sampling_gone(body: Mapping[str, Any], version: str) -> str | None:
@@ -120,12 +117,45 @@ def stops(body: Mapping[str, Any], version: str) -> str | None:
 def thinking_fits(body: Mapping[str, Any], version: str) -> str | None:
     """A thinking budget leaves room for an answer, and a forced tool leaves none for thinking."""
     thinking = body.get("thinking") or {}
-    if thinking.get("type") == "enabled":
-        if "max_tokens" in body and thinking["budget_tokens"] >= body["max_tokens"]:
-            return "`max_tokens` must be greater than `thinking.budget_tokens`."
-        if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
-            return "Thinking may not be enabled when tool_choice forces tool use."
+    if thinking.get("type") not in THINKING:
+        return None
+    if "max_tokens" in body and thinking.get("budget_tokens", 0) >= max(1, body["max_tokens"]):
+        return "`max_tokens` must be greater than `thinking.budget_tokens`."
+    if (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
+        return "Thinking may not be enabled when tool_choice forces tool use."
     return None
+
+
+def thinking_samples_freely(body: Mapping[str, Any], version: str) -> str | None:
+    """While thinking `temperature` is 1, `top_p` 0.95 or more, and `top_k` is left out."""
+    if (body.get("thinking") or {}).get("type") not in THINKING:
+        return None
+    if body.get("temperature", 1) != 1:
+        return "`temperature` may only be set to 1 when thinking is enabled."
+    if body.get("top_p", 1) < 0.95:
+        return "`top_p` must be greater than or equal to 0.95 or unset when thinking is enabled."
+    return "`top_k` must be unset when thinking is enabled." if "top_k" in body else None
+
+
+def thinking_is_known(body: Mapping[str, Any], version: str) -> str | None:
+    """Models of the 4.5 generation think with a budget only."""
+    kind = (body.get("thinking") or {}).get("type")
+    lacking = kind in ("adaptive", "between_tools") and not catalogue.MODELS[body["model"]].adapts
+    return f"{str(kind).replace('_', ' ')} thinking is not supported on this model" if lacking else None
+
+
+def thinking_is_not_prefilled(body: Mapping[str, Any], version: str) -> str | None:
+    """While thinking a final assistant turn begins with thinking."""
+    last = body["messages"][-1]
+    if last["role"] != "assistant" or (body.get("thinking") or {}).get("type") not in THINKING:
+        return None
+    kind = next((block["type"] for block in blocks(last)), "text")
+    if kind in ("thinking", "redacted_thinking"):
+        return None
+    return (
+        f"messages.{len(body['messages']) - 1}.content.0.type: Expected `thinking` or `redacted_thinking`, but found "
+        f"`{kind}`. When `thinking` is enabled, a final `assistant` message must start with a thinking block."
+    )
 
 
 def output_fits(body: Mapping[str, Any], version: str) -> str | None:
@@ -139,30 +169,26 @@ def output_fits(body: Mapping[str, Any], version: str) -> str | None:
 
 def breakpoints(body: Mapping[str, Any], version: str) -> str | None:
     """At most four blocks are marked for the cache."""
-    found = sum(1 for block in markable(body) if block.get("cache_control"))
+    found = sum(1 for _, block in markable(body) if block.get("cache_control"))
     if found > BREAKPOINTS:
         return f"A maximum of {BREAKPOINTS} blocks with cache_control may be provided. Found {found}."
     return None
 
 
-def markable(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what may carry a cache breakpoint, in the order of the prompt: tools, system, messages."""
-    yield from body.get("tools") or ()
-    if isinstance(body.get("system"), list):
-        yield from body["system"]
-    for message in body.get("messages") or ():
-        yield from blocks(message)
-
-
-RULES: tuple[Callable[[Mapping[str, Any], str], str | None], ...] = (
+RULES: tuple[Clause, ...] = (
     sampling_gone,
+    CLAUSES[0],
     not_empty,
+    *CLAUSES[1:],
     user_first,
     documents_by_user,
     tools_named,
     tools_answered,
     stops,
     thinking_fits,
+    thinking_samples_freely,
+    thinking_is_known,
+    thinking_is_not_prefilled,
     output_fits,
     breakpoints,
     prefill,

@@ -16,6 +16,7 @@ from claude_lab.messages import Json, Usage
 from claude_lab.player import Connection, Scope
 from claude_lab.responses import Response, Tags, decided, plain, refused
 from claude_lab.scenario import Request, Scenario, World
+from claude_lab.threads import Threads
 
 CHOICE = "x-claude-lab-scenario"
 WORLDS = 64
@@ -48,6 +49,7 @@ class Endpoints:
         self.scenario = scenario
         self.world = scenario.world()
         self._chosen: dict[str, World] = {}
+        self._threads = Threads()
         self._batches = Batches(
             self._batch_answer, min(max(BATCH_SECONDS[0], self.world.pace.ttft * 4), BATCH_SECONDS[1])
         )
@@ -75,14 +77,18 @@ class Endpoints:
             world = self._world(call)
         except ValueError as error:
             return refused(bodies.invalid(error), call.tags)
-        entry, body = call.entry, call.body
+        entry, body = call.entry, self._threads.whole(call.body)
+        if isinstance(body, Refusal):
+            return refused(body, call.tags)
         if refusal := clauses.check(body, call.headers["anthropic-version"]):
             return refused(refusal, call.tags)
         size = tokens.count_request(body)
         if refusal := clauses.fits_window(body, size):
             return refused(refusal, call.tags)
         entry.stream = bool(body.get("stream"))
-        decision = world.admit(entry.at, request_of(entry, size))
+        decision = world.admit(entry.at, request_of(entry, body, size))
+        if decision.reply is not None and decision.fault is None:
+            self._threads.hold(body, decision.reply)
         levels = (decision.levels or limits.FREE) if world.scenario.headers else None
         tags = Tags(decision.request_id, levels)
         return decided(decision, tags, stream=entry.stream, padding=world.scenario.padding)
@@ -218,9 +224,8 @@ def too_large(call: Call) -> Refusal | None:
     return None
 
 
-def request_of(entry: Entry, input_tokens: int) -> Request:
-    """Return a valid request as the world sees it."""
-    body = entry.body
+def request_of(entry: Entry, body: Json, input_tokens: int) -> Request:
+    """Return a valid request, its thread's part included, as the world sees it."""
     return Request(
         model=body["model"],
         max_tokens=body["max_tokens"],

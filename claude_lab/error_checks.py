@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from claude_lab.bad_bodies import BODIES, ERRORS, QUOTED, RAW, REFERENCE, USER, VERSIONS
+from claude_lab.bad_contents import BUDGET, CONTENTS, OLDER
 from claude_lab.exchange import ASK, OLD, Api, Exchange, equal, expect, rule
 
 
@@ -26,7 +27,7 @@ def refused_body(name: str, what: str, change: dict[str, Any], said: str, source
     rule(source, name, f"{what} is a 400.")(run)
 
 
-for row in BODIES:
+for row in (*BODIES, *CONTENTS):
     refused_body(*row)
 
 
@@ -147,6 +148,14 @@ def the_old_version_bounds_temperature(api: Api) -> None:
     """Under 2023-06-01 a `temperature` of 9 is a 400."""
     answer = api.ask(temperature=9, headers={"anthropic-version": OLD})
     envelope(answer, 400, "invalid_request_error", "temperature")
+
+
+@rule("API docs: thinking")
+def thinking_takes_no_temperature(api: Api) -> None:
+    """Under 2023-06-01 a `temperature` other than 1 while thinking is a 400."""
+    body: dict[str, Any] = {"model": OLDER, "max_tokens": 2_000, "thinking": BUDGET, "temperature": 0.5}
+    answer = api.ask(**body, headers={"anthropic-version": OLD})
+    envelope(answer, 400, "invalid_request_error", "`temperature` may only be set to 1 when thinking is enabled")
 
 
 @rule(VERSIONS)

@@ -124,10 +124,31 @@ OBJECT = record(
 """The top of a tool's schema."""
 
 
+def closed(value: Any, path: str) -> Problem | None:
+    """Fit a schema none of whose objects take more properties than it names."""
+    inside = [value]
+    while inside:
+        found = inside.pop()
+        if isinstance(found, Mapping):
+            if found.get("type") == "object" and found.get("additionalProperties") is not False:
+                return Problem(path, "For 'object' type, 'additionalProperties' must be explicitly set to false")
+            inside += [held for name, held in found.items() if name not in ("const", "enum", "default", "examples")]
+        elif isinstance(found, list):
+            inside += found
+    return None
+
+
+def output(value: Any, path: str) -> Problem | None:
+    """Fit the schema of structured output."""
+    return valid(value, path) or closed(value, path)
+
+
 def tool_input(value: Any, path: str) -> Problem | None:
     """Fit the schema of a tool's input: an object's; `properties` and `required` may be null."""
     if problem := OBJECT(value, path):
         return problem
+    if any(value.get(name) for name in ("oneOf", "allOf", "anyOf")):
+        return Problem(path, "input_schema does not support oneOf, allOf, or anyOf at the top level")
     given: Schema = {
         name: held for name, held in value.items() if held is not None or name not in ("properties", "required")
     }

@@ -73,5 +73,7 @@ def tool(value: Any, path: str) -> Problem | None:
     """Fit a tool: one with a schema of its own, or one of the vendor's."""
     kind = value.get("type") if isinstance(value, Mapping) else None
     if kind is None or kind == "custom":
-        return TOOL(value, join(path, "custom") if isinstance(value, Mapping) else path)
+        inside = join(path, "custom") if isinstance(value, Mapping) else path
+        strict = isinstance(value, Mapping) and value.get("strict") is True
+        return TOOL(value, inside) or (schemas.closed(value["input_schema"], inside) if strict else None)
     return SERVED(value, path)

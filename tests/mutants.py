@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import dataclasses
 import itertools
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from claude_lab import (
     cache,
     catalogue,
     clauses,
+    contents,
     endpoints,
     faults,
     frames,
@@ -25,6 +27,7 @@ from claude_lab import (
     replies,
     responses,
     scenario,
+    schemas,
     tokens,
 )
 
@@ -149,6 +152,19 @@ MUTANTS = (
     Mutant("prefill-is-refused-from-4-6-on", clauses, "RULES", without_clause(clauses.prefill)),
     Mutant("temperature-is-gone", clauses, "RULES", without_clause(clauses.sampling_gone)),
     Mutant("tool-results-need-a-call", clauses, "RULES", without_clause(clauses.tools_answered)),
+    Mutant("empty-texts-are-not-cached", clauses, "RULES", without_clause(contents.nothing_is_not_cached)),
+    Mutant("results-come-first", clauses, "RULES", without_clause(contents.results_come_first)),
+    Mutant("calls-have-distinct-ids", clauses, "RULES", without_clause(contents.calls_differ)),
+    Mutant("lifetimes-shrink", clauses, "RULES", without_clause(contents.lifetimes_shrink)),
+    Mutant("citations-agree", clauses, "RULES", without_clause(contents.citations_agree)),
+    Mutant("users-do-not-think", clauses, "RULES", without_clause(contents.said_by)),
+    Mutant("texts-are-not-blank", clauses, "RULES", without_clause(contents.not_blank)),
+    Mutant("thinking-takes-no-temperature", clauses, "RULES", without_clause(clauses.thinking_samples_freely)),
+    Mutant("thinking-takes-no-prefill", clauses, "RULES", without_clause(clauses.thinking_is_not_prefilled)),
+    Mutant("adaptive-thinking-needs-a-later-model", clauses, "RULES", without_clause(clauses.thinking_is_known)),
+    Mutant("adaptive-thinking-takes-no-forced-tool", clauses, "THINKING", becomes(("enabled",))),
+    Mutant("strict-schemas-are-closed", schemas, "closed", always(None)),
+    Mutant("image-data-is-base64", binascii, "a2b_base64", always(b"")),
     Mutant("max-tokens-has-a-maximum", clauses, "RULES", without_clause(clauses.output_fits)),
     Mutant("surrogates-are-refused", bodies, "parse", lambda o: lambda raw: o(raw.replace(b"\\ud83d", b"x"))),
     Mutant("a-key-is-required", gate, "key_of", always("anybody")),

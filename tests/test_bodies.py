@@ -55,6 +55,7 @@ FULL: dict[str, Any] = {
 }
 SCHEMA: dict[str, Any] = {
     "type": "object",
+    "additionalProperties": False,
     "properties": {
         "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 9, "multipleOf": 2},
         "s": {"type": "string", "minLength": 2, "pattern": "^a+$", "enum": ["aa"], "description": "{minLength: 2}"},

@@ -95,7 +95,8 @@ def test_structured_output_is_streamed_as_json(sdk: anthropic.Anthropic) -> None
 @pytest.mark.parametrize("strict", [True, False])
 def test_tool_input_fits_a_pydantic_model(sdk: anthropic.Anthropic, strict: bool) -> None:
     """The input of a tool whose schema a pydantic model made validates with that model."""
-    tool: Any = {"name": "order", "input_schema": Order.model_json_schema(), "strict": strict}
+    schema = anthropic.transform_schema(Order) if strict else Order.model_json_schema()
+    tool: Any = {"name": "order", "input_schema": schema, "strict": strict}
 
     called = sdk.messages.create(**ASK, tools=[tool], tool_choice={"type": "tool", "name": "order"})
 
