@@ -18,13 +18,15 @@ THOUGHT: dict[str, Any] = {**ASK, "model": THINKER, "max_tokens": 2_000}
 @contextmanager
 def sdk(api: Api, *, key: str | None = None) -> Iterator[Any]:
     """Lend the SDK's client, strict and without retries; one per key serves all checks."""
+    import httpx2
     from anthropic import Anthropic
 
     api.ask()  # where nobody answers, this says so at once
     name = key or api.key
     if name not in api.lent:
+        direct = httpx2.Client(trust_env=False, timeout=api.timeout)  # as all other checks ask
         api.lent[name] = Anthropic(
-            base_url=api.url, api_key=name, max_retries=0, timeout=api.timeout, _strict_response_validation=True
+            base_url=api.url, api_key=name, max_retries=0, http_client=direct, _strict_response_validation=True
         )
     yield api.lent[name]
 
@@ -89,10 +91,12 @@ def sdk_reads_asynchronously(api: Api) -> None:
     """The asynchronous client reads the same answer."""
 
     async def read() -> Any:
+        import httpx2
         from anthropic import AsyncAnthropic
 
+        direct = httpx2.AsyncClient(trust_env=False, timeout=api.timeout)
         async with AsyncAnthropic(
-            base_url=api.url, api_key=api.key, max_retries=0, timeout=api.timeout, _strict_response_validation=True
+            base_url=api.url, api_key=api.key, max_retries=0, http_client=direct, _strict_response_validation=True
         ) as client:
             async with client.messages.stream(**ASK) as stream:
                 return await stream.get_final_message()

@@ -60,16 +60,22 @@ T = TypeVar("T")
 
 
 def make_client(settings: Settings) -> anthropic.AsyncAnthropic:
-    """Return a client without retries of its own and without a limit of connections: streams hold theirs for long."""
+    """Return a client without retries of its own and without a limit of connections: streams hold theirs for long.
+
+    The API is asked through the proxies that the environment names, an upstream on this machine never.
+    """
     # Reading is timed here, by `answered` and `Patience`: aiohttp would set a timer anew for every read.
     timeout = httpx2.Timeout(settings.idle_timeout, connect=CONNECT, read=None)
     # 0 is aiohttp's word for no limit; None would leave it at its default of 100, and the 101st stream would wait.
     limits = httpx2.Limits(max_connections=0, max_keepalive_connections=100)
+    here = settings.upstream_is_here
     return anthropic.AsyncAnthropic(
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         base_url=settings.base_url,
         max_retries=0,
-        http_client=anthropic.DefaultAioHttpClient(timeout=timeout, limits=limits, follow_redirects=False),
+        http_client=anthropic.DefaultAioHttpClient(
+            timeout=timeout, limits=limits, follow_redirects=False, trust_env=not here
+        ),
     )
 
 

@@ -235,6 +235,15 @@ def test_a_stream_is_printed() -> None:
     assert len(done.stdout.split()) > 10
 
 
+def test_a_proxy_in_the_environment_is_not_asked_for_what_is_here() -> None:
+    """Nothing leaves the machine: neither the question nor the key goes to a proxy that the environment names."""
+    command = [sys.executable, "-m", "claude_lab", "stream", "Hello", "--scenario", "instant"]
+    nowhere = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"), "http://127.0.0.1:1")
+    bare = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=bare | nowhere)
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_stream_that_fails_has_an_exit_code() -> None:
     """An upstream that refuses every attempt is said in the terminal, and to scripts by exit code 1."""
     command = [sys.executable, "-m", "claude_lab", "stream", "Hello", "--scenario", "down"]

@@ -185,6 +185,14 @@ def test_the_reader_behind_the_transport_is_found(fake: FakeClaude) -> None:
     assert isinstance(asyncio.run(ask()).func.__self__, aiohttp.StreamReader)
 
 
+@pytest.mark.parametrize(("url", "trusts"), [("http://127.0.0.1:8001", False), ("https://gateway.example", True)])
+def test_proxies_are_for_what_is_elsewhere(url: str, trusts: bool) -> None:
+    """The environment's proxies may be the only way to the API; an upstream on this machine needs none."""
+    client = make_client(Settings(api_key=SecretStr("x"), base_url=url))
+
+    assert client._client.trust_env is trusts
+
+
 def test_pings_do_not_count_as_content(fake: FakeClaude) -> None:
     """A stream kept awake by pings alone is given up in `idle_timeout` seconds."""
     with pytest.raises(TimeoutError, match=r"0\.2 seconds"):
