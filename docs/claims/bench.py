@@ -93,12 +93,15 @@ def article(
 def quiet() -> Iterator[None]:
     """Keep the server's farewell to streams that are still open out of the terminal."""
     logger = logging.getLogger("uvicorn.error")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+
+    def silent(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(silent)  # not the level: two servers may end at the same time
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(silent)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,14 @@ class Workers:
 
 def streams_of_one_worker(count: int = 40, client: str = "async") -> Workers:
     """Open 40 streams at once on one process with the async client, and five with the sync one."""
-    found = []
-    for kind, asked in (("sync", 5), (client, count)):
+
+    def held(kind: str, asked: int) -> int:
         with bench.article(kind, Scenario(answer=TEXT, pace=Pace(0.1 if kind == "sync" else 1.5, 0.0))) as served:
             asyncio.run(bench.stream_all(served, asked))
-            found.append(bench.at_once(served.fake.requests))
+            return bench.at_once(served.fake.requests)
+
+    with ThreadPoolExecutor() as together:
+        found = together.map(held, ("sync", client), (5, count))
     place = importlib.util.find_spec("uvicorn")
     source = Path(place.submodule_search_locations[0], "workers.py")  # type: ignore[union-attr,index]  # a package
     told = "deprecated" if source.exists() and "is deprecated" in source.read_text("utf-8") else "current"
@@ -90,7 +94,7 @@ def restart_after_a_cut(after: int = 6, recovery: Strategy = "restart") -> Resta
                     text += "".join(stream.text_stream)
                     if stream.get_final_message().stop_reason is not None:
                         break
-    with Lab(Scenario(cut, answer=TEXT, pace="fast"), recovery=recovery) as lab:
+    with Lab(Scenario(cut, answer=TEXT, pace="fast"), policy=RetryPolicy(base_delay=0.01), recovery=recovery) as lab:
         with httpx.stream("POST", f"{lab.url}/chat/stream", json={"message": "?"}, trust_env=False) as answer:
             frames = frames_of(answer)
     kept = ""

@@ -119,14 +119,16 @@ def through_nginx(missing: tuple[str, ...] = (OFF,), fields: tuple[tuple[str, st
     """Send a stream through a real nginx, where one is installed, with the article's header and without it."""
     rule = Rule.from_nginx_conf(location(*missing))
     events = [(at * 0.6, data) for at, data in schedule(EVENTS)]
-    streams, lost = [], 0
-    for name, marks in (("with the header", fields), ("without it", ())):
+    heads = {"with the header": fields, "without it": ()}
+
+    def sent(marks: tuple[tuple[str, str], ...]) -> tuple[bool, int]:
         traces = course.send_through({"nginx": rule}, events, fields=list(marks), real=True)
-        seen = course.passed(traces["sent"], traces["nginx"])
-        lost += seen.lost_bytes
-        if one_by_one(traces["nginx"]):
-            streams.append(name)
-    return Real(tuple(streams), lost)
+        return one_by_one(traces["nginx"]), course.passed(traces["sent"], traces["nginx"]).lost_bytes
+
+    with ThreadPoolExecutor() as together:
+        seen = dict(zip(heads, together.map(sent, heads.values()), strict=True))
+    streams = tuple(name for name, (streamed, _) in seen.items() if streamed)
+    return Real(streams, sum(lost for _, lost in seen.values()))
 
 
 @dataclass(frozen=True)

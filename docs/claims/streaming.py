@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
@@ -161,13 +162,14 @@ async def one_reader(served: bench.Bench) -> tuple[bool, bool]:
 
 def readers(count: int = 3, sync: str = "sync", other: str = "async") -> Readers:
     """Let several read at once from one process with each client, and ask /health during a stream."""
-    found: dict[str, tuple[int, bool, bool]] = {}
-    for name, client in (("sync", sync), ("async", other)):
+
+    def found(client: str) -> tuple[int, bool, bool]:
         with bench.article(client, Scenario(answer=TEXT, pace=BRISK)) as served:
             asyncio.run(bench.stream_all(served, count))
-            together = bench.at_once(served.fake.requests)
-            found[name] = together, *asyncio.run(one_reader(served))
-    (blocked, alone, deaf), (free, _, healthy) = found["sync"], found["async"]
+            return bench.at_once(served.fake.requests), *asyncio.run(one_reader(served))
+
+    with ThreadPoolExecutor() as together:
+        (blocked, alone, deaf), (free, _, healthy) = together.map(found, (sync, other))
     return Readers(count, blocked, free, deaf, healthy, alone)
 
 
