@@ -9,13 +9,15 @@ import bisect
 import statistics
 from collections.abc import Mapping
 from html import escape
-from urllib.parse import quote
 
 from claude_lab import palette, plots
 from claude_lab.still import style
 from claude_lab.trace import Trace
 
 WIDE, HIGH = 640, 56
+ERROR = "error"
+LONGEST = 120
+"""Characters of an error that a table has room for."""
 FRAME = f"display:block;width:100%;max-width:{WIDE}px;border-bottom:1px solid var(--cl-line,#ccc)"
 
 
@@ -29,6 +31,12 @@ def waited(trace: Trace) -> str:
     return "" if trace.ttft is None else f"{trace.ttft / max(trace.duration, 1e-9):.0%}"
 
 
+def trouble(trace: Trace) -> str:
+    """Return why a route has no whole answer, as text; empty where nothing went wrong."""
+    error = trace.error
+    return "" if error is None else f"{error.get('error', 'unknown')}: {error.get('message', '')}".strip(": ")[:LONGEST]
+
+
 def holds(sent: Trace, seen: Trace) -> list[float]:
     """Return how many seconds after it was written each delta had arrived in full, for those that have."""
     times, heights = plots.stairs(seen)
@@ -40,32 +48,30 @@ def holds(sent: Trace, seen: Trace) -> list[float]:
 def rows(traces: Mapping[str, Trace]) -> list[tuple[str, ...]]:
     """Return the table's rows, its headings first.
 
-    Where one trace is what was `sent`, the others tell by how much a delta was late and how many characters are lost.
+    Where one trace is what was `sent`, the others tell by how much a delta was late and how many characters are lost;
+    where a route failed, a last column says why.
     """
     sent = traces.get(plots.REFERENCE)
-    lines: list[tuple[str, ...]] = [
-        ("route", "first token", "of its time", "bursts", *(("held", "lost") if sent else ()))
-    ]
+    failed = any(trace.error for trace in traces.values())
+    judged, last = ("held", "lost") if sent else (), (ERROR,) if failed else ()
+    lines: list[tuple[str, ...]] = [("route", "first token", "of its time", "bursts", *judged, *last)]
     for label, trace in traces.items():
         line: tuple[str, ...] = (label, first_token(trace), waited(trace), str(len(trace.bursts())))
         if sent is not None:
             late = holds(sent, trace)
             held = f"{statistics.median(late):.2f} s" if late else "none came"
             line += ("", "") if trace is sent else (held, f"{len(sent.text) - len(trace.text):,}")
-        lines.append(line)
+        lines.append((*line, trouble(trace)) if failed else line)
     return lines
 
 
 def table(traces: Mapping[str, Trace]) -> str:
     """Return the race as a table of plain text."""
-    lines = rows(traces)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for line in lines
-    )
+    columns = []
+    for heading, *cells in zip(*rows(traces), strict=True):
+        width, put = max(map(len, (heading, *cells))), str.rjust if side(heading) == "right" else str.ljust
+        columns.append([put(cell, width) for cell in (heading, *cells)])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
 def table_html(traces: Mapping[str, Trace]) -> str:
@@ -74,7 +80,10 @@ def table_html(traces: Mapping[str, Trace]) -> str:
     head = "".join(f'<th scope="col" style="text-align:{side(name)}">{name}</th>' for name in headings)
     body = "".join(
         f'<tr><th scope="row" style="text-align:left">{escape(line[0])}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in line[1:])
+        + "".join(
+            f'<td style="text-align:{side(name)}">{escape(cell)}</td>'
+            for name, cell in zip(headings[1:], line[1:], strict=True)
+        )
         + "</tr>"
         for line in lines
     )
@@ -83,7 +92,7 @@ def table_html(traces: Mapping[str, Trace]) -> str:
 
 def side(heading: str) -> str:
     """Return where a column's text stands: labels on the left, numbers on the right."""
-    return "left" if heading == "route" else "right"
+    return "left" if heading in ("route", ERROR) else "right"
 
 
 def svg(trace: Trace, shades: tuple[str, str], *, end: float, most: int) -> str:
@@ -108,8 +117,8 @@ def pictures(traces: Mapping[str, Trace]) -> str:
     parts = []
     colors = palette.shades_of(traces)
     for label, trace in traces.items():
-        told = escape(f"{label}: first token {first_token(trace)}")
-        source = "data:image/svg+xml," + quote(svg(trace, colors[label], end=end, most=most), safe=" =:/'(),;{}.-")
+        told = escape("; ".join(filter(None, (f"{label}: first token {first_token(trace)}", trouble(trace)))))
+        source = palette.source(svg(trace, colors[label], end=end, most=most))
         parts.append(f'<div class="cl-status">{told}</div><img alt="Arrivals, {told}" src="{source}" style="{FRAME}">')
     axis = f'<div class="cl-axis" style="max-width:{WIDE}px"><span>0 s</span><span>{end:.2f} s</span></div>'
     return "".join(parts) + axis

@@ -6,6 +6,7 @@ colors are told apart by color-blind eyes, and have a contrast of at least 4.5 t
 
 from __future__ import annotations
 
+import base64
 import itertools
 import re
 from collections.abc import Iterable
@@ -32,6 +33,7 @@ SPARE = (OCHER, SLATE, BLUE, ORANGE, GREEN, PURPLE)
 """What labels without such a word get, in their order, as far as no role in the picture has it."""
 INK: Shades = ("#000000", "#d5d8dd")
 PAPER: Shades = ("#ffffff", "#111111")
+FONT = "DejaVu Sans,sans-serif"
 FOLLOWS = (INK, PAPER, BLUE, ORANGE, GREEN, PURPLE, OCHER, SLATE, GRAY)
 
 
@@ -49,11 +51,18 @@ def shades_of(labels: Iterable[str]) -> dict[str, Shades]:
     return {label: shades or next(free) for label, shades in named.items()}
 
 
+def source(svg: str) -> str:
+    """Return the address of an image that is this document; viewers that refuse other spellings take base64."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
 def following(svg: str) -> str:
     """Return an SVG document whose colors, drawn for a light page, change where the page is dark."""
     for number, (light, _) in enumerate(FOLLOWS):
         svg = svg.replace(light, f"var(--c{number})")
     light, dark = (";".join(f"--c{n}:{shades[page]}" for n, shades in enumerate(FOLLOWS)) for page in (0, 1))
-    rules = f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}text{{fill:var(--c0)}}"
+    rules = (
+        f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}text{{fill:var(--c0);font-family:{FONT}}}"
+    )
     head, mark, rest = svg.partition("<defs>")
     return f"{head}<style>{rules}</style>{mark}{rest}"

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from claude_lab import palette, strip
 from claude_lab.trace import Trace
@@ -70,8 +69,8 @@ def picture_class() -> type[Figure]:
 
 def html(figure: Figure) -> str:
     """Return a figure as an image whose colors follow the page's theme, described by the words in it."""
-    source = "data:image/svg+xml," + quote(markup(figure), safe=" =:/'(),;{}.-")
-    return f'<style>{THEME}</style><img class="claude-lab-figure" alt="{escape(told(figure))}" src="{source}">'
+    words, source = escape(told(figure)), palette.source(markup(figure))
+    return f'<style>{THEME}</style><img class="claude-lab-figure" alt="{words}" src="{source}">'
 
 
 def told(figure: Figure) -> str:
@@ -180,11 +179,14 @@ def markup(figure: Figure, *, description: str | None = None) -> str:
 
 
 def small(svg: str) -> str:
-    """Return an SVG document with tenths of a point, without its line breaks and with one family of letters."""
+    """Return an SVG document with tenths of a point, without its line breaks and what says nothing."""
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d)\d+", r"\1", tag[0]), svg)
     svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
     svg = re.sub(r' d="(M[ML \d.]*)"', lambda path: f' d="{shorter(path[1])}"', svg)
-    return re.sub(r"'DejaVu Sans',[^;\"]*sans-serif", "DejaVu Sans,sans-serif", svg)
+    svg = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", svg)
+    return re.sub(
+        r"font: ([\d.]+px) 'DejaVu[^;\"]*|font-size: ([\d.]+px); font-family: 'DejaVu[^;\"]*", r"font-size: \1\2", svg
+    )
 
 
 def shorter(path: str) -> str:

@@ -13,8 +13,8 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
-from urllib.parse import quote
 
+from claude_lab import palette
 from claude_lab.trace import Mark, Trace
 
 WIDTH, HEIGHT = 640, 52
@@ -180,7 +180,7 @@ def picture(trace: Trace, *, live: bool = False) -> str:
     the words in them are left behind.
     """
     scale = scale_of(trace)
-    source = "data:image/svg+xml," + quote(svg(trace, live=live), safe=" =:/'(),;{}.-")
+    source = palette.source(svg(trace, live=live))
     areas = [
         *(hover(scale, a, b, 18, f"{a:.2f} to {b:.2f} s: {deltas(n)}") for a, b, n in columns(trace, COLUMNS)),
         *(hover(scale, s.start, s.end, 18 if s.kind == "gap" else 0, s.label) for s in spans(trace)),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import base64
 import xml.etree.ElementTree as ET
-from urllib.parse import unquote
 
 from claude_lab import palette, plots
 from claude_lab.arrivals import holds, rows, still, svg
@@ -14,7 +14,8 @@ SEEN = Trace(0.0, [Mark(0.25, "delta", "abcd")])
 def test_the_still_has_pictures_and_a_table() -> None:
     """Each drawing is an image in a data URL, and no inline svg is left for a sanitizer to take out."""
     bundle = still({"sent": SENT, "seen": Trace()})
-    sources = [unquote(part.partition('"')[0]) for part in bundle["text/html"].split("data:image/svg+xml,")[1:]]
+    parts = bundle["text/html"].split("data:image/svg+xml;base64,")[1:]
+    sources = [base64.b64decode(part.partition('"')[0]) for part in parts]
 
     assert [ET.fromstring(source).tag for source in sources] == ["{http://www.w3.org/2000/svg}svg"] * 2
     assert "<svg" not in bundle["text/html"]
@@ -34,6 +35,16 @@ def test_lateness_and_losses_are_counted_against_what_was_sent() -> None:
 def test_without_a_sent_trace_nothing_is_late() -> None:
     """Routes alone have their own times and no more."""
     assert rows({"a": SENT})[0] == ("route", "first token", "of its time", "bursts")
+
+
+def test_a_route_that_failed_says_why() -> None:
+    """In a last column, in the picture's description and escaped; without a failure there is no such column."""
+    error = {"error": "network_error", "message": "<b> does not answer."}
+    failed = {"a": SENT, "b": Trace(0.0, [Mark(0.1, "error", error)])}
+
+    assert [line[-1] for line in rows(failed)] == ["error", "", "network_error: <b> does not answer."]
+    assert still(failed)["text/plain"].splitlines()[2].endswith("network_error: <b> does not answer.")
+    assert "first token none; network_error: &lt;b&gt; does not answer." in still(failed)["text/html"]
 
 
 def test_labels_are_escaped() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from claude_lab import palette
@@ -50,3 +52,11 @@ def test_other_labels_take_what_is_left() -> None:
 
     assert len(set(given.values())) == 6
     assert set(palette.shades_of(map(str, range(12))).values()) == set(palette.SPARE)
+
+
+def test_a_source_is_the_document_itself() -> None:
+    """What an image's address holds is the drawing, unchanged, and nothing in it could end an attribute."""
+    address = palette.source('<svg title="ü">\'</svg>')
+
+    assert base64.b64decode(address.partition("base64,")[2]).decode() == '<svg title="ü">\'</svg>'
+    assert not set(address) & set("<>\"' ")

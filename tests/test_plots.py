@@ -57,6 +57,7 @@ def test_a_figure_is_light_or_dark_as_the_page_is() -> None:
         assert dark in head
         assert light not in shapes
     assert ET.fromstring(drawing).tag.endswith("svg")
+    assert "DejaVu" not in shapes
 
 
 def test_what_a_figure_says_is_not_rounded() -> None:
