@@ -18,6 +18,7 @@ from claude_lab.runs import LogLost
 
 ROWS = 512
 """How many entries go in one command, either way."""
+READY_WITHIN = 1.0
 CONNECTIONS, APPENDS = 20_000, 32
 """Connections of one worker, one for each run that waits, and how many appends may be under way at once."""
 
@@ -193,13 +194,17 @@ class Database:
         self.errors = RedisError, OSError
         self.scripts = {name: self.redis.register_script(source) for name, source in SCRIPTS.items()}
 
-    async def ask(self, answer: Awaitable[Any], *, block: float = 0.0) -> Any:
+    async def ask(self, answer: Awaitable[Any], *, block: float = 0.0, patience: float | None = None) -> Any:
         """Await an answer that may take `block` seconds. Raises LogLost when none comes."""
         try:
-            async with asyncio.timeout(self.patience + block):
+            async with asyncio.timeout((self.patience if patience is None else patience) + block):
                 return await answer
         except self.errors as error:
             raise LogLost(f"The log of runs cannot be reached ({type(error).__name__}); check REDIS_URL.") from error
+
+    async def ready(self) -> None:
+        """Raise LogLost unless Redis answers within `READY_WITHIN` seconds."""
+        await self.ask(self.redis.ping(), patience=READY_WITHIN)
 
     async def close(self) -> None:
         """Close the connections."""

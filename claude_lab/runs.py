@@ -274,6 +274,9 @@ class Runs:
         """How many runs are under way."""
         return sum(not run.ended for run in self.runs.values())
 
+    async def ready(self) -> None:
+        """Return at once: memory is always there."""
+
     async def close(self) -> None:
         """Stop every run."""
         for run in self.runs.values():

@@ -174,7 +174,7 @@ class Relay:
 
     def caller_of(self, asked: Request) -> str:
         """Return who asks, as a digest of the token and the prefix: a run is found by the caller that made it only."""
-        token = asked.headers.get("authorization", "") if self.settings.token else ""
+        token = asked.headers.get("authorization", "").partition(" ")[2] if self.settings.token else ""
         return hashlib.sha256(f"{token}\n{asked.scope.get('root_path', '')}".encode()).hexdigest()[:32]
 
     async def close(self) -> None:
@@ -285,11 +285,19 @@ def add_company(app: FastAPI, relay: Relay) -> None:
 
     @app.get("/health")
     @app.get("/health/live")
-    @app.get("/health/ready")
     async def health() -> dict[str, Any]:
         """Say that the server is up, how many runs are open, and how its attempts upstream went."""
         told = {"status": "ok", "timestamp": time.time(), "open_runs": relay.runs.open}
         return told | {"attempts": asdict(relay.tally)}
+
+    @app.get("/health/ready")
+    async def ready() -> dict[str, Any]:
+        """Say the same if runs can be had; 503 when their log does not answer within a second."""
+        try:
+            await relay.runs.ready()
+        except LogLost as error:
+            raise unavailable(error) from None
+        return await health()
 
     app.router.routes += page.routes()
 

@@ -79,6 +79,10 @@ class SharedRuns:
         """How many runs this worker produces."""
         return sum(run.held and not run.ended for run in list(self.runs.values()))
 
+    async def ready(self) -> None:
+        """Raise LogLost unless Redis answers, and soon."""
+        await self.database.ready()
+
     async def close(self) -> None:
         """Hand every run over, and close the connections."""
         await asyncio.gather(*(run.close() for run in list(self.runs.values())))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
@@ -244,3 +245,23 @@ def test_a_log_that_lacks_entries_is_refused(url: str) -> None:
                 await store.workers[1].get(store.name)
 
     asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_an_errand_that_is_given_up_before_it_began_leaves_nothing_behind(
+    url: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    """The last reader leaves while its worker stops: nothing is left that nobody awaits."""
+
+    async def main() -> None:
+        async with shared(url) as store:
+            await store.say(await store.begin(), "a")
+            reader = await store.workers[1].get(store.name)
+            assert isinstance(reader, SharedRun)
+            reader.join()
+            reader.leave()
+            await reader.close()
+
+    asyncio.run(main())
+    gc.collect()
+
+    assert [str(warning.message) for warning in recwarn] == []

@@ -303,6 +303,13 @@ def test_without_redis_nothing_hangs_and_the_spending_stops(bench: Bench) -> Non
         refused = server.http.post("/chat/stream", **ASK)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         assert "REDIS_URL" in refused.json()["detail"]
+        paths = ("/health/ready", "/health", "/health/live")
+        assert [server.http.get(path).status_code for path in paths] == [503, 200, 200]
+
+
+def test_a_server_is_ready_when_its_redis_is(bench: Bench, two: list[Server]) -> None:
+    """`/health/ready` says what `/health` says as long as Redis answers."""
+    assert two[0].http.get("/health/ready").json().keys() == two[0].http.get("/health").json().keys()
 
 
 def test_a_chat_that_cannot_be_remembered_leaves_no_run_open(bench: Bench) -> None:

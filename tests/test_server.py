@@ -545,6 +545,16 @@ def test_every_route_is_guarded(locked: Bench, method: str, path: str) -> None:
     assert len(locked.fake.journal) == 0
 
 
+def test_a_run_is_found_however_the_scheme_is_written(locked: Bench) -> None:
+    """`Bearer` when it is made and `bearer` when it is read: it is the token that tells whose run it is."""
+    made = locked.http.post("/chat/stream", json={"message": "Hello"}, headers={"authorization": "Bearer right"})
+    path = f"/chat/stream/{made.headers['x-claude-lab-run']}"
+    again = locked.http.get(path, headers={"authorization": "bearer right"})
+
+    assert (made.status_code, again.status_code) == (200, 200)
+    locked.fake.journal.clear()
+
+
 def test_the_walk_knows_every_route() -> None:
     """A route that is added is walked, also one that the schema does not name."""
     routes = create_app(Settings(api_key="lab", base_url="http://127.0.0.1:9")).app.routes
