@@ -12,7 +12,8 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, Self, TypeVar
+from types import TracebackType
+from typing import Any, Self
 from uuid import uuid4
 
 import aiohttp
@@ -56,7 +57,6 @@ MOST_HELD_BYTES = 2**20
 PIECE = 16_384
 """Bytes of one read at most: what follows from them still lies in the processor's cache when it is written."""
 Batch = list[dict[str, Any]]
-T = TypeVar("T")
 
 
 def make_client(settings: Settings) -> anthropic.AsyncAnthropic:
@@ -169,7 +169,7 @@ async def read(
     async with asked as response:
         next_bytes = body_of(response)
         with Patience(idle_timeout) as patience:
-            while not whole and (chunk := await patience.wait(next_bytes())):
+            while not whole and (chunk := await next_bytes()):
                 content, begins, broken = False, False, None
                 try:
                     for event in parsed(decoder.payloads(chunk)):
@@ -195,7 +195,9 @@ async def read(
                 if silent_bytes > (most_bytes if speaking else min(most_bytes, MOST_HELD_BYTES)):
                     raise Unreadable(f"The upstream sent {silent_bytes} bytes without a word of an answer.")
                 if speaking and held:
+                    patience.rest()
                     yield held
+                    patience.wait()
                     held = []
                 if broken is not None:
                     raise broken
@@ -280,7 +282,8 @@ class Patience:
     """How long content may stay away; pings keep a socket alive and say nothing.
 
     One timer serves the whole stream and moves on when it fires too early: a timer for each read costs more than the
-    read does.
+    read does. A context manager around the reads: it raises TimeoutError when the patience is over, and aiohttp's
+    errors in the transport's words.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -294,6 +297,14 @@ class Patience:
         """Begin the wait anew."""
         self.until = self.loop.time() + self.seconds
 
+    def wait(self) -> None:
+        """Say that the current task waits for bytes from now on."""
+        self.waits = asyncio.current_task(self.loop)
+
+    def rest(self) -> None:
+        """Say that nobody waits: whoever takes a batch may keep it for long."""
+        self.waits = None
+
     def _fire(self) -> None:
         left = self.until - self.loop.time()
         if left <= 0 and self.waits is not None:
@@ -304,21 +315,12 @@ class Patience:
 
     def __enter__(self) -> Self:
         self.timer = self.loop.call_at(self.until, self._fire)
+        self.wait()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.timer.cancel()
-
-    async def wait(self, awaited: Awaitable[T]) -> T:
-        """Await it. Raises TimeoutError when the patience is over, and aiohttp's errors in the transport's words."""
-        self.waits = here = asyncio.current_task(self.loop)
-        try:
-            return await awaited
-        except aiohttp.ClientError as error:
+        if isinstance(error, aiohttp.ClientError):
             raise httpx2.ReadError(str(error)) from error
-        except asyncio.CancelledError:
-            if self.over_now and here is not None and here.uncancel() == 0:
-                raise TimeoutError(f"No content came for {self.seconds} seconds.") from None
-            raise
-        finally:
-            self.waits = None
+        if isinstance(error, asyncio.CancelledError) and self.over_now and self.waits and not self.waits.uncancel():
+            raise TimeoutError(f"No content came for {self.seconds} seconds.") from None

@@ -398,3 +398,18 @@ def test_the_ceiling_stops_each_attempt_before_it_is_sent(fake: FakeClaude) -> N
     with pytest.raises(CeilingReached):
         batches(fake, faults.Drop(at="before headers"), retries=3, ledger=Ledger(worst * 1.5))
     assert len(fake.journal) == 1
+
+
+def test_whoever_takes_a_batch_may_keep_it_for_longer_than_the_patience(fake: FakeClaude) -> None:
+    """The patience is with the upstream alone: what it has sent meanwhile is there, and nobody is interrupted."""
+    fake.put(Scenario(voice=PLAIN, pace="instant"))
+
+    async def slowly() -> list[dict[str, Any]]:
+        came = []
+        async with make_client(Settings(api_key=SecretStr("x"), base_url=fake.url)) as client:
+            async for batch in events(client, ASK, Attempts(RetryPolicy()), idle_timeout=0.05):
+                await asyncio.sleep(0.12)
+                came += batch
+        return came
+
+    assert asyncio.run(slowly())[-1]["type"] == "message_stop"
