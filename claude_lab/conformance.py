@@ -124,8 +124,9 @@ def examine(check: Check, api: Api) -> Result:
 
 
 def run(url: str, *, only: Iterable[str] | None = None, key: str = "lab", timeout: float = 30.0) -> Report:
-    """Check the API at a URL, all rules or `only` the named ones. Raises ValueError for a name that is none.
+    """Check the API at a URL, all rules or `only` the named ones.
 
+    Raises ValueError for a name or a URL that is none, and ConnectionError where nobody takes a connection.
     `key` is sent as a bearer token; `timeout` is the longest silence to bear, in seconds.
     """
     names = list(CHECKS) if only is None else list(only)
@@ -133,6 +134,7 @@ def run(url: str, *, only: Iterable[str] | None = None, key: str = "lab", timeou
         raise ValueError(f"There is no check {unknown[0]!r}; the names stand in claude_lab.exchange.CHECKS.")
     api = Api(url.rstrip("/"), key, timeout)
     try:
+        api.reach()
         return Report(url, tuple(examine(CHECKS[name], api) for name in names))
     finally:
         api.close()

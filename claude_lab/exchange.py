@@ -101,6 +101,21 @@ class Exchange:
         return dict(self.json["usage"])
 
 
+def answered(answer: Exchange) -> None:
+    """Expect a whole message."""
+    equal(answer.status, 200, "the status")
+    equal(answer.json.get("type"), "message", "the type of the answer")
+
+
+def reachable(url: str) -> bool:
+    """Tell whether a URL names a server at all."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parsed.scheme in ("http", "https") and bool(parsed.host)
+
+
 @dataclass(slots=True)
 class Api:
     """A Messages API at a URL; equal requests of one run are sent once, unless `fresh`."""
@@ -114,6 +129,8 @@ class Api:
     silent: int = 0
 
     def __post_init__(self) -> None:
+        if not reachable(self.url):
+            raise ValueError(f"{self.url!r} is no address of a server; give one such as http://127.0.0.1:8001.")
         # Loading certificates takes longer than most checks.
         tls = self.url.startswith("https")
         self.client = httpx.Client(base_url=self.url, timeout=self.timeout, trust_env=False, verify=tls)
@@ -174,6 +191,15 @@ class Api:
         for _ in range(times):
             answer = self.ask(stream=stream or None, fresh=True, headers=headers, **changes)
         return answer
+
+    def reach(self) -> None:
+        """Raise ConnectionError, in one sentence, where nobody takes a connection."""
+        try:
+            self.client.get("/v1/models")
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise ConnectionError(f"Nothing answers at {self.url!r} ({error}); is the server running?") from None
+        except httpx.HTTPError:
+            pass  # it is there, and the checks will say what is wrong with it
 
     def close(self) -> None:
         """Close the connections, and the clients lent out."""

@@ -16,6 +16,7 @@ USAGE = "API reference: usage"
 def stream_answers_200(api: Api) -> None:
     """A valid streaming request is answered with 200."""
     equal(api.stream().status, 200, "the status")
+    expect(api.stream().blocks, "there are no events")
 
 
 @rule(STREAMING)
@@ -58,7 +59,9 @@ def events_are_named_by_their_type(api: Api) -> None:
 @rule(STANDARD)
 def events_are_single_lines_of_data(api: Api) -> None:
     """Each block is one `event:` line, one `data:` line and an empty line, and ends in LF."""
-    blocks = api.stream().body.decode().split("\n\n")
+    answer = api.stream()
+    expect(answer.blocks, "there are no events")
+    blocks = answer.body.decode().split("\n\n")
     equal(blocks.pop(), "", "what follows the last event")
     bad = [block for block in blocks if not re.fullmatch(r"event: \w+\ndata: .*", block)]
     expect(not bad, f"otherwise: {bad[:1]}")

@@ -6,11 +6,12 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from mutants import MUTANTS, Mutant
 
-from claude_lab import conformance, frames, playback, replies
+from claude_lab import background, conformance, frames, playback, replies
 from claude_lab.exchange import CHECKS
 from claude_lab.fake import FakeClaude
 from claude_lab.scenario import Scenario
@@ -54,11 +55,40 @@ def test_an_unknown_check_is_refused_at_the_door() -> None:
         conformance.run("http://127.0.0.1:9", only=["nonsense"])
 
 
-def test_a_dead_url_breaks_every_rule_and_raises_nothing() -> None:
-    """Where nothing listens, a check is broken, with evidence."""
-    report = conformance.run("http://127.0.0.1:9", only=["stream-answers-200"])
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("nonsense", "'nonsense' is no address of a server"),
+        ("http://", "'http:' is no address"),
+        ("http://127.0.0.1:9", "Nothing answers at 'http://127.0.0.1:9'"),
+        ("http://127.0.0.1:notaport", "127.0.0.1:notaport"),
+    ],
+)
+def test_where_nobody_is_nothing_is_judged(url: str, why: str) -> None:
+    """A URL that is none, or where nothing listens, raises one sentence instead of a report."""
+    with pytest.raises((ValueError, ConnectionError)) as raised:
+        conformance.run(url)
 
-    assert [result.outcome for result in report.results] == ["broken"]
+    assert why in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_every_rule_is_broken_by_a_server_that_knows_none() -> None:
+    """Against a server that answers everything with an empty 200, no rule about what is said passes for kept."""
+    with background.serve(empty) as served:
+        report = conformance.run(served.url)
+
+    kept = [result.check.name for result in report.results if result.outcome == "kept"]
+    assert kept == []
+
+
+async def empty(scope: Any, receive: Any, send: Any) -> None:
+    """An app that says nothing, and says it is well."""
+    if scope["type"] == "http":
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def test_a_silent_server_does_not_hold_the_examination_up() -> None:
