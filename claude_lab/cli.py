@@ -19,6 +19,8 @@ from typing import Any
 
 import click
 
+from claude_lab.amounts import is_amount
+
 HERE = Path(__file__).parent
 LESSONS = "claude_lab_lessons"
 FIRST = "00_map.ipynb"
@@ -89,6 +91,13 @@ def at(default: int) -> Callable[[Command], Command]:
         return host(port(command))
 
     return add
+
+
+def seconds_of(context: click.Context, option: click.Parameter, value: float) -> float:
+    """Take a length of time; NaN and infinity are none."""
+    if not is_amount(value):
+        raise click.BadParameter(f"{value!r} is no length of time; give seconds, 0 or more")
+    return value
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -255,14 +264,15 @@ def stream(prompt: str, scenario: str, real: bool, max_cost: float) -> None:
     from claude_lab.lab import Lab
 
     os.environ.setdefault("CLAUDE_LAB_VIEW", "text")
-    with one_sentence():
-        lab = Lab(upstream="anthropic", max_cost=max_cost) if real else Lab(presets.read(scenario))
     try:
-        with lab:
+        with (
+            one_sentence(),
+            Lab(upstream="anthropic", max_cost=max_cost) if real else Lab(presets.read(scenario)) as lab,
+        ):
             run = lab.stream(prompt)
     except KeyboardInterrupt as stopped:
         raise click.ClickException(str(stopped) or "Interrupted.") from None
-    except (OSError, RuntimeError, ValueError) as error:
+    except RuntimeError as error:
         raise click.ClickException(str(error)) from None
     raise SystemExit(1 if run.trace.error else 0)
 
@@ -327,7 +337,13 @@ def best_of(grid: Any) -> str:
 @main.command()
 @click.argument("url")
 @click.option("--hop", "hops", multiple=True, help="The same endpoint further inside; repeat from outer to inner.")
-@click.option("--watch", metavar="SECONDS", default=0.0, help="After a finding wait for the cure, and probe again.")
+@click.option(
+    "--watch",
+    metavar="SECONDS",
+    default=0.0,
+    callback=seconds_of,
+    help="After a finding wait for the cure, and probe again.",
+)
 @as_json
 def doctor(url: str, hops: tuple[str, ...], watch: float, as_json: bool) -> None:
     """Find out whether what stands before URL holds streams back, which hop it is, and the cure.
@@ -361,7 +377,9 @@ def version_of(context: click.Context, option: click.Parameter, text: str) -> tu
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--nginx", "version", default="1.22.1", show_default=True, callback=version_of, help="nginx's version.")
-@click.option("--heartbeat", default=15.0, show_default=True, help="Seconds between the server's heartbeats.")
+@click.option(
+    "--heartbeat", default=15.0, show_default=True, callback=seconds_of, help="Seconds between the server's heartbeats."
+)
 @as_json
 def lint(file: Path, version: tuple[int, ...], heartbeat: float, as_json: bool) -> None:
     """Say from an nginx configuration alone what it will hold back.

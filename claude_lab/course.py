@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from claude_lab import background, clock, heads, sse
 from claude_lab.buffering import Timed, note, schedule
+from claude_lab.failure import kind_of
 from claude_lab.nginx import Nginx, find
 from claude_lab.proxy import Proxy
 from claude_lab.reader import Reader
@@ -102,6 +103,7 @@ def ask_through(
 ) -> dict[str, Trace]:
     """Put the same question to several addresses of a lab's server at once; a trace for each label.
 
+    An address that does not answer, or that refuses, leaves an `error` in its trace.
     `watching` is given each trace before it begins, for a live view.
     """
 
@@ -110,6 +112,10 @@ def ask_through(
         if watching is not None:
             watching(label, trace)
         await collect(url + path, trace, body=json.dumps(dict(message)).encode())
+        head = trace.last("head")
+        if not trace.ended and head is not None and head.value >= 400:
+            told = f"{url} answered {head.value} and no stream; give a lab, its `url`, or a proxy in front of it."
+            trace.add("error", {"error": kind_of(head.value), "message": told})
         return trace
 
     async def every() -> dict[str, Trace]:

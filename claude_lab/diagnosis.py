@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from claude_lab import background, clock, probing, progress
+from claude_lab.asking import address_of
 from claude_lab.causes import Cause, Finding
 from claude_lab.chain import BARE, BASE, CONDITIONS, VARIANTS, Ask, Chain, findings_of, judge
 from claude_lab.observation import Observation, Question
@@ -44,8 +45,9 @@ def doctor(
     of the same endpoint at each proxy, from the app outwards. `silences` are gaps in seconds to try. A URL without a
     probe behind it is watched once. `context` trusts a test's certificate. Takes 3 to 15 seconds; a line that is
     `shown` says where it is. After the cure `report.again()` probes once more, and `report.again(within=60)` as soon
-    as it helps.
+    as it helps. Raises ValueError for what is no URL.
     """
+    url, hops = address_of(url, "url"), [address_of(hop, "hop") for hop in hops]
     asked = Asked()
     with progress.line(shown=shown) as tell:
         work = examine(url, hops, context=context, silences=silences, asked=asked)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import secrets
 import threading
 import weakref
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable
 from dataclasses import fields
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import ValidationError
-
-from claude_lab import card, cells, course
+from claude_lab import card, cells, course, presets
+from claude_lab.amounts import is_amount, is_count
+from claude_lab.asking import address_of, body_of
 from claude_lab.background import TransportProtocol, portal, serve
 from claude_lab.comparison import compare
-from claude_lab.conversation import ChatRequest
 from claude_lab.fake import FakeClaude
 from claude_lab.recovery import Strategy
 from claude_lab.retry import RetryPolicy
@@ -43,6 +42,7 @@ class Lab:
 
     Running its notebook cell again, edited or not, replaces it; no other cell does.
 
+    `scenario` is a `Scenario` or the name of one of `presets.NAMED`, such as "flaky".
     `url` is a capability: it has an unguessable part, and any client works on `f"{lab.url}/chat/stream"`.
     `recovery` says what happens when an answer breaks off: "fail", "restart" or "continue"; `orphan_grace`, for how
     many seconds a run goes on that nobody reads, so that a cut reader may come back.
@@ -53,7 +53,7 @@ class Lab:
 
     def __init__(
         self,
-        scenario: Scenario | None = None,
+        scenario: Scenario | str | None = None,
         *,
         upstream: Upstream = "fake",
         policy: RetryPolicy | None = None,
@@ -68,15 +68,20 @@ class Lab:
             raise ValueError(f"upstream={upstream!r} is unknown; use 'fake' or 'anthropic'.")
         if recovery not in (None, "fail", "restart", "continue"):
             raise ValueError(f"recovery={recovery!r} is unknown; use 'fail', 'restart' or 'continue'.")
+        if not is_count(port, most=65535):
+            raise ValueError(f"port={port!r} is no port; give 1 to 65535, or 0 for a free one.")
+        if not is_amount(orphan_grace):
+            raise ValueError(f"orphan_grace={orphan_grace!r} is no time; give seconds, 0 or more.")
         self.ledger = Ledger(max_cost if upstream == "anthropic" else None)
+        plan = scenario_of(scenario)
         self.runs: list[Run] = []
         base = settings or Settings()
-        self.policy = policy or base.policy
+        self.policy = base.policy if policy is None else RetryPolicy.of(policy)
         self.recovery = recovery or base.recovery
         self.orphan_grace = orphan_grace
         self.model = model or base.model
         self.prefix = f"/{secrets.token_urlsafe(18)}"
-        self.fake = FakeClaude(scenario, prefix=self.prefix).start() if upstream == "fake" else None
+        self.fake = FakeClaude(plan, prefix=self.prefix).start() if upstream == "fake" else None
         try:
             self.settings = self._settings(base)
             app = create_app(self.settings, policy=self.policy, ledger=self.ledger, prefix=self.prefix)
@@ -134,7 +139,7 @@ class Lab:
         """
         asked: Json = {"system": system, "messages": messages, "model": model, "max_tokens": max_tokens, "tools": tools}
         asked |= {"tool_choice": tool_choice, "thinking": thinking, "stop_sequences": stop_sequences, "cache": cache}
-        way = self.url if through is None else getattr(through, "url", through)
+        way = self.url if through is None else address_of(through)
         run = Run(way, body_of(prompt, asked), view=view)
         self._check_alive()
         self.runs.append(run)
@@ -201,6 +206,15 @@ class Lab:
         return card.text(self._title(), self.facts)
 
 
+def scenario_of(scenario: Scenario | str | None) -> Scenario | None:
+    """Return a scenario, also by its name or as JSON. Raises ValueError for neither, TypeError for anything else."""
+    if isinstance(scenario, str):
+        return presets.read(scenario)
+    if not isinstance(scenario, (Scenario, type(None))):
+        raise TypeError(f"scenario={scenario!r:.60} is not a Scenario; use Scenario(...), or a name such as 'flaky'.")
+    return scenario
+
+
 def secret(text: str) -> Any:
     """Return a value that shows itself to nobody."""
     from pydantic import SecretStr
@@ -214,20 +228,6 @@ def told(scenario: Scenario) -> str:
     names = [field.name for field in fields(scenario) if field.repr]
     changed = [name for name in names if getattr(scenario, name) != getattr(plain, name)]
     return ", ".join(f"{name}={getattr(scenario, name)!r:.60}" for name in changed) or "plain: no faults, no limits"
-
-
-def body_of(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request body. Raises ValueError, in the server's own words, for one it would refuse."""
-    body = {"message": prompt, **{name: value for name, value in options.items() if value is not None}}
-    try:
-        ChatRequest.model_validate(body)
-    except ValidationError as error:
-        told = "; ".join(
-            f"{'.'.join(map(str, wrong['loc'])) or 'request'}: {wrong['msg']} (got {wrong['input']!r:.60})"
-            for wrong in error.errors()
-        )
-        raise ValueError(f"This cannot be asked: {told}") from None
-    return body
 
 
 def warm_up() -> None:
@@ -253,15 +253,16 @@ def watch(source: Iterable[T] | AsyncIterable[T], *, title: str = "") -> Watched
 def race(prompt: str, **urls: Any) -> Race:
     """Put one question through several routes at once: `race("...", direct=lab, buffered=proxy)`.
 
-    A route is a URL or anything with a `.url`. Arrivals are shown as they come. Returns a trace for each label. Raises
-    ValueError without a route.
+    A route is a URL or anything with a `.url`. Arrivals are shown as they come. Returns a trace for each label; a
+    route that fails says why in its row, and has the `error` in its trace. Raises ValueError without a route, for one
+    that has no URL, and for what cannot be asked.
     """
     if not urls:
         raise ValueError("There is no route to race; name some, such as direct=lab.")
-    addresses = {label: getattr(route, "url", route) for label, route in urls.items()}
+    addresses, body = {label: address_of(route, label) for label, route in urls.items()}, body_of(prompt, {})
     view = StaircaseView(title=prompt).show()
     try:
-        traces = course.ask_through(addresses, {"message": prompt}, watching=view.watch)
+        traces = course.ask_through(addresses, body, watching=view.watch)
     finally:
         view.freeze()
     return Race(traces, shown=view.shown)

@@ -93,7 +93,7 @@ async def call_with_retry(
 
     Pass the client `max_retries=0`: its hidden retries multiply with these.
     """
-    return await drive(lambda number: call(), Attempts(policy or RetryPolicy(), share, watch, rand), failure_of)
+    return await drive(lambda number: call(), Attempts(RetryPolicy.of(policy), share, watch, rand), failure_of)
 
 
 async def stream_with_retry(
@@ -125,7 +125,7 @@ async def stream_with_retry(
         if not ended or reason is None:
             raise Truncated(f"The stream ended without {'a stop reason' if ended else 'message_stop'}.")
 
-    came = pieces(opened, Attempts(policy or RetryPolicy(), share, watch, rand), failure_of)
+    came = pieces(opened, Attempts(RetryPolicy.of(policy), share, watch, rand), failure_of)
     async with aclosing(came):
         try:
             async for piece in came:
@@ -158,7 +158,7 @@ class RetryMiddleware(anthropic.Middleware):
         watch: Watch = log_attempt,
         rand: Callable[[], float] = random.random,
     ) -> None:
-        self.policy = policy or RetryPolicy()
+        self.policy = RetryPolicy.of(policy)
         self.share = self.policy.share()
         self.watch = watch
         self.rand = rand

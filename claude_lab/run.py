@@ -22,11 +22,16 @@ HEARTBEAT = 0.05
 STOP_WITHIN = 2.0
 
 
+def interruption(run: Run) -> str:
+    """Return what an interrupt of a run has come to."""
+    return f"Interrupted; the run was stopped after {len(run.text)} characters."
+
+
 class Interrupted(KeyboardInterrupt):
     """The kernel was interrupted while a run streamed; the run was stopped, and holds what came."""
 
     def __init__(self, run: Run) -> None:
-        super().__init__(f"Interrupted; the run was stopped after {len(run.text)} characters.")
+        super().__init__(interruption(run))
         self.run = run
 
     def _render_traceback_(self) -> list[str]:
@@ -116,12 +121,17 @@ class Run:
         return self._awaited().__await__()
 
     async def _awaited(self) -> Run:
-        """Wait in short sleeps: a kernel that sleeps long in `await` does not hear its interrupt."""
+        """Wait in short sleeps: a kernel that sleeps long in `await` does not hear its interrupt.
+
+        A cancellation goes on as it came, and shows itself as one line in a notebook.
+        """
         try:
             while not self.done:  # noqa: ASYNC110  # an event of the portal's loop would not wake this one
                 await asyncio.sleep(HEARTBEAT)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             self.stop()
+            # Marked, not replaced: `asyncio.timeout` and task groups know a cancellation by its very type.
+            error._render_traceback_ = lambda: [interruption(self)]  # type: ignore[attr-defined]  # IPython asks it
             raise
         return self.wait()
 

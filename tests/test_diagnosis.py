@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from conftest import need
@@ -375,6 +376,15 @@ def test_a_url_that_is_not_there_is_unreachable() -> None:
     report = doctor("http://127.0.0.1:9")
 
     assert (report.verdict, report.exit_code) == ("unreachable", 2)
+
+
+@pytest.mark.parametrize("url", [None, 5, "", "localhost:8000"])
+def test_what_is_no_url_is_named(url: Any) -> None:
+    """Before anybody is asked; the same goes for a hop."""
+    with pytest.raises(ValueError, match=r"url=.* is no way to a server; give a URL"):
+        doctor(url)
+    with pytest.raises(ValueError, match=r"hop=.* is no way to a server; give a URL"):
+        doctor("http://127.0.0.1:9", [url])
 
 
 def test_a_url_that_refuses_is_unreachable() -> None:

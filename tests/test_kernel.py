@@ -79,6 +79,20 @@ def cell(client: Any, name: str, code: str) -> str:
         client.session.metadata = {}
 
 
+def test_an_interrupt_of_an_async_cell_is_one_sentence_too(kernel: tuple[Any, Any]) -> None:
+    """The cell's task is cancelled, as `await` must be; the notebook shows a line, and the upstream is closed."""
+    manager, client = kernel
+    said(client, "lab = Lab()")
+
+    told = said(client, "run = await lab.astream('Why is the sky blue?')", during=manager.interrupt_kernel)
+    after = said(client, "lab.runs[-1].wait(3); print(lab.runs[-1].status, lab.relay.runs.open)")
+
+    assert "the run was stopped after" in told
+    assert "Traceback" not in told
+    assert len(told.strip().splitlines()) == 1
+    assert after.split() == ["stopped", "0"]
+
+
 KEPT = "labs = globals().setdefault('labs', []); labs.append(Lab()); print(labs[-1].url)"
 TWO = "made = [Lab(), Lab()]; labs.extend(made); print(*[lab.url for lab in made])"
 

@@ -20,7 +20,7 @@ import conftest
 import pytest
 from pydantic import SecretStr
 
-from claude_lab import FakeClaude, Lab, RetryPolicy, Scenario, faults
+from claude_lab import FakeClaude, Lab, RetryPolicy, Scenario, faults, race
 from claude_lab.background import portal
 from claude_lab.conversation import ChatRequest
 from claude_lab.lab import LabError
@@ -332,6 +332,69 @@ def test_a_ceiling_that_is_no_amount_never_gets_near_the_api(monkeypatch: pytest
 
     with pytest.raises(ValueError, match=r"max_cost=.*give dollars"):
         Lab(upstream="anthropic", max_cost=ceiling)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"port": 70000}, ValueError, "port=70000 is no port; give 1 to 65535"),
+        ({"port": "8000"}, ValueError, "port='8000' is no port"),
+        ({"orphan_grace": -1}, ValueError, "orphan_grace=-1 is no time; give seconds"),
+        ({"orphan_grace": float("nan")}, ValueError, "orphan_grace=nan is no time"),
+        ({"scenario": "sunny"}, ValueError, "There is no scenario 'sunny'"),
+        ({"scenario": 5}, TypeError, "scenario=5 is not a Scenario; use"),
+        ({"policy": 5}, TypeError, "policy=5 is not a RetryPolicy; use"),
+    ],
+)
+def test_a_lab_that_cannot_be_meant_is_one_sentence(options: dict[str, Any], kind: type[Exception], said: str) -> None:
+    """It names the value and what to give; nothing was started."""
+    with pytest.raises(kind, match=said):
+        Lab(**options)
+
+
+def test_a_scenario_goes_by_its_name() -> None:
+    """As at the command line."""
+    with Lab("flaky") as lab:
+        assert fake_of(lab).scenario.faults
+
+
+def test_a_way_that_is_none_is_named(lab: Lab) -> None:
+    """A number in the place of a proxy fails before a run begins."""
+    follow(lab, INSTANT)
+    with pytest.raises(ValueError, match="through=5 is no way to a server; give a URL"):
+        lab.stream("Hello", through=5)
+    assert lab.runs == []
+
+
+def test_a_route_that_fails_says_why_in_its_row(lab: Lab) -> None:
+    """A port where nobody is, a refusal, a page that is no stream, a cut: each beside the one that arrives."""
+    follow(lab, Scenario(voice=PLAIN, pace="instant"))
+    refusing = Scenario(faults=[faults.RateLimited()] * 3, pace="instant")
+    with Lab(refusing, policy=RetryPolicy(max_retries=0)) as limited, Lab(INSTANT) as gone:
+        gone.close()
+        told = race("Hello", ok=lab, limited=limited, gone=gone, elsewhere=lab.url.rsplit("/", 1)[0])
+
+    rows = {line.split()[0]: line for line in str(told).splitlines()}
+    assert rows["route"].endswith("error")
+    assert "rate_limit: This request would exceed" in rows["limited"]
+    assert "network_error" in rows["gone"]
+    assert "does not answer" in rows["gone"]
+    assert "answered 404 and no stream; give a lab" in rows["elsewhere"]
+    assert rows["ok"].split()[-1] == str(len(told["ok"].bursts()))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "routes", "said"),
+    [
+        ("", {"a": "http://127.0.0.1:9"}, "The message is empty"),
+        ("Hi", {"a": 5}, "a=5 is no way"),
+        ("Hi", {}, "no route"),
+    ],
+)
+def test_a_race_that_cannot_be_run_is_one_sentence(prompt: str, routes: dict[str, Any], said: str) -> None:
+    """Before anybody is asked and anything is shown."""
+    with pytest.raises(ValueError, match=said):
+        race(prompt, **routes)
 
 
 INTERRUPTED = """

@@ -184,6 +184,12 @@ def test_the_middleware_hands_on_the_last_error():
     assert len(fake.requests) == POLICY.max_attempts == 5
 
 
+def test_what_is_no_policy_is_named():
+    """Where it is given, not at the first request."""
+    with pytest.raises(TypeError, match="policy=5 is not a RetryPolicy; use"):
+        RetryMiddleware(5)
+
+
 def test_hidden_retries_are_warned_of():
     """The SDK's own retries, left on, multiply: the warning says what to pass."""
     fake = fake_of(*[faults.Overloaded()] * 9)
