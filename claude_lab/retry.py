@@ -13,10 +13,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
-from weakref import WeakKeyDictionary
 
 from claude_lab.amounts import is_amount, is_count
 from claude_lab.failure import KINDS, Failure, Verdict, classify, kind_of
+from claude_lab.guests import Faces
 from claude_lab.jitter import JITTERS, above, draw
 from claude_lab.thrift import Budget, Pacer, Share
 
@@ -55,7 +55,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Faces):
     """How often and how patiently to ask again.
 
     `max_retries` counts the attempts after the first. The n-th wait (n from 0) has the ceiling
@@ -160,45 +160,6 @@ class RetryPolicy:
     def but(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
         return replace(self, **changes)
-
-    def tenacity_kwargs(
-        self, failure_of: Callable[[BaseException], Failure], *, rand: Callable[[], float], now: Callable[[], float]
-    ) -> dict[str, Any]:
-        """Return the keyword arguments that make `tenacity.retry` or `AsyncRetrying` follow this policy.
-
-        `failure_of` turns an exception into a `Failure`, as `upstream.failure_of` does for the SDK's.
-        """
-        calls: WeakKeyDictionary[Any, State] = WeakKeyDictionary()
-        verdicts: WeakKeyDictionary[Any, Wait | GiveUp] = WeakKeyDictionary()
-        share = self.share()
-
-        def wait(state: Any) -> float:
-            call = calls.setdefault(state, self.begin(now(), share))
-            verdicts[state] = call.after(failure_of(state.outcome.exception()), now=now(), rand=rand)
-            return getattr(verdicts[state], "seconds", 0.0)
-
-        def before(state: Any) -> None:
-            calls.setdefault(state, self.begin(now(), share))
-
-        return {
-            "before": before,
-            "retry": lambda state: state.outcome.failed and isinstance(state.outcome.exception(), Exception),
-            "wait": wait,
-            "stop": lambda state: isinstance(verdicts[state], GiveUp),
-            "reraise": True,
-        }
-
-    def stamina_hook(
-        self, failure_of: Callable[[BaseException], Failure], *, rand: Callable[[], float], now: Callable[[], float]
-    ) -> Callable[[Exception], bool | float]:
-        """Return the `on=` hook for one `stamina.retry_context(..., attempts=None, timeout=None)`: make one a call."""
-        call = self.begin(now())
-
-        def hook(error: Exception) -> bool | float:
-            answer = call.after(failure_of(error), now=now(), rand=rand)
-            return answer.seconds if isinstance(answer, Wait) else False
-
-        return hook
 
 
 @dataclass(slots=True)
