@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def claim_about(words: str) -> Claim:
 WITHOUT_BOTH = {"missing": ("proxy_buffering off;", "proxy_http_version 1.1;")}
 # The claim, by the beginning of its quote; the change that takes its cause away; and the verdict then.
 FLIPS: list[tuple[str, dict[str, Any], str]] = [
-    ("When a model like", {"words": 1}, "does not hold"),
+    ("When a model like", {"words": 1}, "speaks against it"),
     ("Anthropic API key", {"key": "any"}, "does not hold"),
     ("This is a mistake", {"presets": ("nginx-1.22",)}, "agrees"),
     ("This is a mistake", {"presets": ("nginx-1.30",)}, "speaks against it"),
@@ -145,11 +146,37 @@ def test_a_verdict_is_nowhere_written_by_hand() -> None:
     assert claim.verdict(Weather(False)) == "does not hold"
 
 
+def test_what_cannot_be_decided_here_leans_or_is_left_open() -> None:
+    """Beside what is missing the verdict says where the experiment leans, on what condition, or that it does not."""
+    claim = Claim(
+        "It rains.",
+        streaming.legal_forms,
+        lambda seen: seen.rain,
+        "",
+        "",
+        ("in {places}", lambda seen: seen.places),
+        "a year",
+    )
+
+    told = [
+        claim.verdict(Weather(rain, places))
+        for rain, places in ((True, ()), (None, ()), (False, ()), (False, ("Ulm",)))
+    ]
+
+    assert [each.partition("checked ")[2].partition("checked ")[2] for each in told] == [
+        "agrees",
+        "leaves it open",
+        "speaks against it",
+        "agrees if in Ulm",
+    ]
+
+
+@dataclass(frozen=True)
 class Weather:
     """An outcome."""
 
-    def __init__(self, rain: bool) -> None:
-        self.rain = rain
+    rain: bool | None
+    places: tuple[str, ...] = ()
 
 
 def test_an_outcome_holds_no_milliseconds() -> None:
@@ -196,7 +223,11 @@ LIMITED = re.compile(r"\bholds,? (if|where|when|for|between|unless|as long as)\b
 
 
 def said_otherwise(claim: Claim, paragraph: str, *, alone: bool) -> str:
-    """Return what a lesson's verdict has otherwise than the document, or nothing; `alone` when it is on one quote."""
+    """Return what a lesson's verdict has otherwise than the document, or nothing; `alone` when it is on one quote.
+
+    A condition must be said in the document's words. Where nothing can be decided here, a lesson need not say which
+    way the rest leans.
+    """
     verdict = verdict_of(claim)
     kind = next(kind for kind in sorted(SAYS, key=len, reverse=True) if verdict.startswith(kind))
     if not re.search(SAYS[kind], paragraph):
@@ -224,6 +255,18 @@ def test_a_lesson_gives_the_verdict_that_the_experiment_gave(lesson: Path) -> No
 
     assert wrong == []
     assert open_quotes == [], "a quote without a verdict"
+
+
+def test_a_lesson_that_leaves_a_condition_out_is_found() -> None:
+    """A verdict without the document's condition, and one with a condition of its own, is another verdict."""
+    limited, plain_one = claim_about("That's not streaming"), claim_about("The backoff worked")
+    right = f"**Verdict:** {verdict_of(limited)}, that is, up to four kilobytes."
+
+    assert "these words are not said" in said_otherwise(limited, "**Verdict:** holds.", alone=True)
+    assert (
+        said_otherwise(limited, right, alone=True) == said_otherwise(plain_one, "**Verdict:** holds.", alone=True) == ""
+    )
+    assert "holds without" in said_otherwise(plain_one, "**Verdict:** holds, unless it rains.", alone=True)
 
 
 ARTICLE = "It rains |\na lot. The sun shines. Nobody knows why.\n"

@@ -11,8 +11,10 @@ OPENING = [
         " kills the UX.",
         streaming.first_word,
         lambda seen: seen.streamed_percent < seen.whole_percent / 2,
-        "Something to read after {streamed_percent} % of the answer's time streamed, after {whole_percent} % whole.",
+        "At the fake's steady pace there is something to read after {streamed_percent} % of the answer's time streamed,"
+        " after {whole_percent} % whole.",
         "Stream: `Lab().stream`, `POST /chat/stream`.",
+        beyond="readers",
     ),
     Claim(
         "This guide covers those production patterns — implemented and tested against FastAPI 0.136 and Anthropic SDK"
@@ -155,7 +157,7 @@ STREAMING = [
         lambda seen: seen.keys == ("type", "text") and seen.as_printed == "delta",
         "As printed the listing's first frame is: {as_printed}, status {status}; with a model that exists:"
         " {first_frame}.",
-        "`claude-lab stream`, or curl on `lab.url`: [the contract](../README.md).",
+        "`claude-lab stream`, or curl on `lab.url`: [the frames](clients.md).",
         when=("the model exists and the keys may change places", lambda seen: set(seen.keys) == {"type", "text"}),
     ),
     Claim(
@@ -171,8 +173,8 @@ STREAMING = [
         "Follow that format and the browser's EventSource API or most SSE clients will parse it automatically.",
         clients.event_source,
         lambda seen: seen.event_stream == "read" and seen.article_answers_get != 405,
-        "Chromium's EventSource: {event_stream}; but it asks with GET, even when told POST ({asked_with_post}), and the"
-        " article's endpoint answers GET with {article_answers_get}.",
+        "Chromium's EventSource, the only client tried: {event_stream}; but it asks with GET, even when told POST"
+        " ({asked_with_post}), and the article's endpoint answers GET with {article_answers_get}.",
         "`claude_lab/static/browser.js` reads a POST; `GET /chat/stream/{run}` serves an EventSource.",
         when=("the endpoint answers GET", lambda seen: seen.event_stream == "read"),
     ),

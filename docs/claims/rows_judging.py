@@ -150,7 +150,7 @@ LIMITATIONS = [
         accounts.batch,
         lambda seen: seen.requests == 1 and seen.results > seen.streams_served,
         "One batch: {requests} request, {results} documents taken; asked one by one within a minute, against 50 a"
-        " minute: {streams_served} served.",
+        " minute: {streams_served} served. Its price, documented as half, was not measured.",
         "`messages.batches.create`; the fake has it.",
         beyond="an invoice",
     ),

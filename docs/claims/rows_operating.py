@@ -162,7 +162,7 @@ DEPLOYMENT = [
         streaming.readers,
         lambda seen: seen.sync_health,
         "/health answered during a stream: sync client {sync_health}, async client {async_health}.",
-        "Probe `/health/live`; one blocked loop otherwise gets the pod killed in mid-answer.",
+        "The async client: a blocked loop answers no probe, and the pod is killed in mid-answer.",
         when=("the client is async", lambda seen: seen.async_health),
     ),
     Claim(
