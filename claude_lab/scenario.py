@@ -16,30 +16,15 @@ from claude_lab import cache, catalogue, chance, estimates, faults, replies
 from claude_lab.amounts import is_amount, is_count
 from claude_lab.cache import Cache
 from claude_lab.chance import Purpose
+from claude_lab.decision import Decision, Request
 from claude_lab.faults import Fault
 from claude_lab.limits import Limits, Meter
 from claude_lab.messages import Reply, Usage
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
-from claude_lab.traffic import MOST_CALLS, Traffic, check_rate
+from claude_lab.traffic import MOST_CALLS, Traffic, check_factors, check_rate
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One attempt as the world sees it; an experiment leaves `body` empty and says the sizes.
-
-    `call` names the call it belongs to, when the client says so; `attempt` counts from 1 within it.
-    """
-
-    model: str = catalogue.DEFAULT
-    max_tokens: int = 1024
-    stream: bool = True
-    input_tokens: int = 0
-    output_tokens: int | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)
-    call: str | None = None
-    attempt: int = 1
-    fingerprint: int = 0
+__all__ = ["Decision", "Outage", "Request", "Scenario", "World"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,46 +40,6 @@ class Outage:
             raise ValueError(f"An outage from {self.start!r} to {self.stop!r} is none; give 0 <= start < stop.")
         if not isinstance(self.fault, Fault):
             raise TypeError(f"{self.fault!r} is not a fault; use values such as faults.Overloaded().")
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What happens to one request: `fault` (a `Refusal`, a `Break`, a `Raw`, or None), and else `ttft` and `reply`.
-
-    `reply` is None for refusals and for requests without a body. `levels` are the limits' limit, remaining and seconds
-    until full, for requests, input and output tokens; None without limits.
-    """
-
-    seed: int
-    key: int
-    attempt: int
-    pace: Pace
-    ttft: float = 0.0
-    fault: Fault | None = None
-    usage: Usage | None = None
-    reply: Reply | None = None
-    levels: tuple[tuple[float, float, float], ...] | None = None
-
-    @property
-    def refusal(self) -> faults.Refusal | None:
-        """The HTTP error to answer with, or None."""
-        return self.fault if isinstance(self.fault, faults.Refusal) else None
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return getattr(self.fault, "status", 200)
-
-    @property
-    def request_id(self) -> str:
-        """The id of this attempt."""
-        return replies.ident("req", self.seed, self.key, self.attempt)
-
-    def gaps(self, count: int) -> list[float]:
-        """Return the seconds before each of the `count` deltas that follow the first."""
-        return self.pace.gaps(
-            count, lambda index: chance.u(self.seed, self.key, self.attempt, Purpose.GAP + (index << 8))
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +197,6 @@ def listed(values: Any, kind: type, word: str, example: str) -> tuple[Any, ...]:
     if strange := [value for value in found if not isinstance(value, kind)]:
         raise TypeError(f"{strange[0]!r:.60} is not {word}; use values such as {example}.")
     return found
-
-
-def check_factors(**named: float) -> None:
-    """Raise ValueError unless each of these is a number above 0."""
-    for name, value in named.items():
-        if not is_amount(value, above=0):
-            raise ValueError(f"{name}={value!r} is no factor; give a number above 0.")
 
 
 class World:

@@ -78,6 +78,13 @@ def check_rate(rpm: float) -> None:
         raise ValueError(f"rpm={rpm!r} is not a rate; give calls a minute, above 0.")
 
 
+def check_factors(**named: float) -> None:
+    """Raise ValueError unless each of these is a number above 0."""
+    for name, value in named.items():
+        if not is_amount(value, above=0):
+            raise ValueError(f"{name}={value!r} is no factor; give a number above 0.")
+
+
 def times_of(times: Any) -> tuple[float, ...]:
     """Return arrival times in order. Raises ValueError for what is no time within a day of traffic."""
     if isinstance(times, str) or not isinstance(times, Iterable):
