@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from claude_lab.clock import now
 from claude_lab.runs import LogLost
 
 ROWS = 512
@@ -214,6 +216,7 @@ class Database:
 class RedisLog:
     """One run's keys, and what can be done with them: `lease` and `age`, which an idle log stays, are seconds.
 
+    `size_bytes` is what was appended here, `gone_at` when an ended log is forgotten, by `clock.now`.
     Every method raises LogLost when Redis does not answer.
     """
 
@@ -223,6 +226,8 @@ class RedisLog:
         self.worker = worker
         self.lease_ms = round(lease * 1000)
         self.age_ms = max(1, round(age * 1000)) + self.lease_ms
+        self.size_bytes = 0
+        self.gone_at = math.inf
 
     async def _do(self, script: str, *arguments: Any) -> Any:
         return await self.database.ask(self.database.scripts[script](keys=self.keys, args=arguments))
@@ -240,6 +245,9 @@ class RedisLog:
         pairs = (part for frame in frames for part in frame)
         async with self.database.appends:
             last = int(await self._do("append", epoch, first, self.age_ms, int(final), self.lease_ms, *pairs))
+        if last >= first - 1 + len(frames):
+            self.size_bytes += sum(len(told) for _, told in frames)
+            self.gone_at = now() + self.age_ms / 1000 if final else math.inf
         return None if last < 0 else last
 
     async def keep(self, epoch: int) -> tuple[bool, int] | None:

@@ -31,12 +31,21 @@ class LogLost(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is kept: runs, bytes and readers of each, and the seconds that an ended one stays readable."""
+    """How much is kept: runs, bytes and readers of each, the seconds that an ended one stays readable, bytes of all."""
 
     runs: int = 1000
     run_bytes: int = 16 * 2**20
     readers: int = 32
     age: float = 600.0
+    total_bytes: int = 2**30
+
+    def full(self, runs: int, size_bytes: int) -> str:
+        """Return which bound leaves no room for one more run, in words, or nothing."""
+        if runs >= self.runs:
+            return f"{runs} runs are under way or read"
+        if size_bytes >= self.total_bytes:
+            return f"The runs that are under way or read hold {size_bytes} bytes, of MAX_BYTES={self.total_bytes}"
+        return ""
 
 
 def new_name() -> str:
@@ -248,10 +257,10 @@ class Runs:
         self._forget()
         if (caller, name) in self.runs:
             raise ValueError(f"The run {name!r} exists already; read it with GET, or choose another name.")
-        if len(self.runs) >= self.bounds.runs:
-            oldest = next((key for key, run in self.runs.items() if run.ended), None)
+        while full := self.bounds.full(len(self.runs), self.size_bytes):
+            oldest = next((key for key, run in self.runs.items() if run.ended and not run.readers), None)
             if oldest is None:
-                raise OverflowError(f"{self.bounds.runs} runs are under way; try again when some have ended.")
+                raise OverflowError(f"{full}; try again when some have ended.")
             del self.runs[oldest]
         self.runs[caller, name] = run = Run(name, orphan_grace, self.bounds)
         return run
@@ -262,9 +271,14 @@ class Runs:
         return None if run is None or self._old(run) else run
 
     def _forget(self) -> None:
-        """Drop what ended too long ago, from the oldest run on."""
-        while self.runs and self._old(next(iter(self.runs.values()))):
+        """Drop what ended too long ago and is not read any more, from the oldest run on."""
+        while self.runs and self._old(oldest := next(iter(self.runs.values()))) and not oldest.readers:
             del self.runs[next(iter(self.runs))]
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the logs hold."""
+        return sum(run.entries.size_bytes for run in self.runs.values())
 
     def _old(self, run: Run) -> bool:
         return run.ended_at is not None and now() - run.ended_at > self.bounds.age

@@ -69,7 +69,7 @@ class Relay:
     def _runs(self) -> Runs | SharedRuns:
         """Return where runs are kept: in memory, or in the Redis that the settings name."""
         chosen = self.settings
-        bounds = Bounds(chosen.max_runs, chosen.max_run_bytes, chosen.max_readers, chosen.run_age)
+        bounds = Bounds(chosen.max_runs, chosen.max_run_bytes, chosen.max_readers, chosen.run_age, chosen.max_bytes)
         if chosen.redis_url is None:
             return Runs(bounds)
         url = chosen.redis_url.get_secret_value()

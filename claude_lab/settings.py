@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     orphan_grace: FiniteFloat = Field(default=30.0, ge=0)
     max_runs: int = Field(default=1000, ge=1)
     max_run_bytes: int = Field(default=16 * 2**20, ge=1)
+    max_bytes: int = Field(default=2**30, ge=1)
     max_readers: int = Field(default=32, ge=1)
     run_age: FiniteFloat = Field(default=600.0, ge=0)
     redis_url: SecretStr | None = None

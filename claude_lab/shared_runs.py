@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from weakref import WeakValueDictionary
 
+from claude_lab.clock import now
 from claude_lab.redis_log import Database, RedisLog
 from claude_lab.runs import NAME, Bounds, LogLost, Run, check_name, new_name
 from claude_lab.shared_run import Retake, SharedRun
@@ -60,11 +61,12 @@ class SharedRuns:
         return run if await run.catch_up() else None
 
     async def _make_room(self) -> None:
-        """Forget the oldest run of this worker's that is not under way. Raises OverflowError without one."""
-        while len(self._made) >= self.bounds.runs:
+        """Forget the oldest runs of this worker's that are not under way. Raises OverflowError without one."""
+        self._made = {key: log for key, log in self._made.items() if log.gone_at > now()}
+        while full := self.bounds.full(len(self._made), sum(log.size_bytes for log in self._made.values())):
             oldest = next((key for key in self._made if not self._under_way(key)), None)
             if oldest is None:
-                raise OverflowError(f"{self.bounds.runs} runs are under way; try again when some have ended.")
+                raise OverflowError(f"{full}; try again when some have ended.")
             log = self._made.pop(oldest)
             known = await log.look(reading=False)
             if known is not None and known.final:  # else another worker has it now

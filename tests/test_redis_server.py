@@ -244,6 +244,16 @@ def test_bounds_hold_on_redis_too(bench: Bench) -> None:
         assert text_of(second.text) == TEXT
         assert [few.http.get(path_of(each)).status_code for each in (response, second)] == [404, 200]
 
+        bench.play(INSTANT)
+        with bench.servers({"max_bytes": 300}) as (tight,):
+            paths = [path_of(tight.http.post("/chat/stream", **ASK)) for _ in range(3)]
+            assert [tight.http.get(path).status_code for path in paths] == [404, 404, 200]
+            bench.play(SLOW)
+            with tight.http.stream("POST", "/chat/stream", **ASK) as response:
+                next(part for part in response.iter_text() if '"1-12"' in part)
+                full = tight.http.post("/chat/stream", **ASK)
+            assert (full.status_code, "MAX_BYTES=300" in full.json()["detail"]) == (503, True)
+
         bench.play(QUICK)
         cut = frames(small.http.post("/chat/stream", **ASK).text)
         assert (cut[-1]["type"], cut[-1]["error"]) == ("error", "token_limit")

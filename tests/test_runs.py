@@ -235,6 +235,32 @@ def test_a_run_that_outgrows_its_log_ends_with_an_error() -> None:
     assert 2000 < run.entries.size_bytes < 2600
 
 
+def test_all_runs_together_are_bounded() -> None:
+    """When their bytes reach the bound, ended runs that nobody reads go, oldest first; what must stay refuses more."""
+
+    async def main() -> list[list[str]]:
+        runs, left = Runs(Bounds(total_bytes=2500)), []
+        for name in "abcd":
+            run = await runs.add(name * 16, 0)
+            run.append("delta", {"text": name * 1000})
+            if name != "b":
+                run.append("done", {})
+            else:
+                run.join()
+            left.append([kept[0] for _, kept in runs.runs])
+        ended = [runs.runs["", name * 16] for name in "cd"]
+        for run in ended:
+            run.join()
+        with pytest.raises(OverflowError, match="MAX_BYTES=2500"):
+            await runs.add("e" * 16, 0)
+        for run in ended:
+            run.leave()
+        await runs.add("e" * 16, 0)
+        return [*left, [kept[0] for _, kept in runs.runs]]
+
+    assert [*map("".join, asyncio.run(main()))] == ["a", "ab", "abc", "bcd", "bde"]
+
+
 def test_readers_are_counted_and_bounded() -> None:
     """One reader too many is refused; when one has left, the next may come."""
     run = Run(new_name(), 0, Bounds(readers=2))
