@@ -27,11 +27,11 @@ from claude_lab.tools import MARKED
 
 
 def base64(value: Any, path: str) -> Problem | None:
-    """Fit a string of base64."""
+    """Fit a string of base64; line ends in it do no harm."""
     if problem := string()(value, path):
         return problem
     try:
-        binascii.a2b_base64(value, strict_mode=True)
+        binascii.a2b_base64(value.replace("\n", "").replace("\r", ""), strict_mode=True)
     except ValueError:
         return Problem(path, "invalid base64 data")
     return None

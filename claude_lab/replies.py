@@ -53,6 +53,9 @@ class Voice:
             raise ValueError(f"answer={self.answer!r:.60} has half a surrogate pair in it, which UTF-8 cannot write.")
         if not isinstance(self.overlap, int) or self.overlap < 0:
             raise ValueError(f"overlap={self.overlap!r} counts repeated characters; give 0 or more.")
+        for name in ("thinking", "preamble", "refuse"):
+            if not isinstance(value := getattr(self, name), bool) and (value is not None or name != "thinking"):
+                raise ValueError(f"{name}={value!r} is neither true nor false.")
         if self.stop_reason not in STOP_REASONS:
             raise ValueError(f"stop_reason={self.stop_reason!r} is not known; choose one of {STOP_REASONS}.")
 

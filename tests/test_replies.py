@@ -111,3 +111,47 @@ def test_ids_are_the_same_for_the_same_numbers() -> None:
     """Equal calls have equal ids; another attempt has another."""
     assert replies.ident("msg", 1, 2, 3) == replies.ident("msg", 1, 2, 3) != replies.ident("msg", 1, 2, 4)
     assert replies.ident("req", 1).startswith("req_01")
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"answer": "\ud800"}, "half a surrogate pair"),
+        ({"overlap": "x"}, "overlap='x'"),
+        ({"thinking": "yes"}, "thinking='yes' is neither true nor false"),
+        ({"refuse": None}, "refuse=None is neither true nor false"),
+        ({"stop_reason": "bored"}, "stop_reason='bored'"),
+    ],
+)
+def test_a_voice_that_cannot_speak_is_refused(fields: dict[str, Any], why: str) -> None:
+    """What no answer could carry out raises one sentence that names the value."""
+    with pytest.raises(ValueError) as raised:
+        Voice(**fields)
+
+    assert why in str(raised.value)
+
+
+@pytest.mark.parametrize(("room", "kept"), [(3, 0), (9, 1), (12, 4)])
+def test_a_call_is_cut_to_the_token(room: int, kept: int) -> None:
+    """A call without room for its input stops with `max_tokens`, with as many tokens as there were."""
+    reply = said("Weather?", tools=[TOOL], max_tokens=room)
+    call = reply.blocks[-1]
+
+    assert isinstance(call, ToolUse)
+    assert (reply.stop_reason, reply.usage.output, len(call.pieces)) == ("max_tokens", room, kept)
+
+
+def test_a_forced_tool_is_called_without_a_thought() -> None:
+    """A model that thinks of its own accord does not when a tool is demanded."""
+    reply = said("Weather?", tools=[TOOL], tool_choice={"type": "any"}, think=True)
+
+    assert [type(block) for block in reply.blocks] == [ToolUse]
+
+
+def test_structured_output_obeys_an_answer_of_ones_own() -> None:
+    """With a schema the text is JSON that fits it, unless the voice says what to answer."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 7}}}
+    wanted = {"format": {"type": "json_schema", "schema": schema}}
+
+    assert said(output_config=wanted).text == '{"n": 7}'
+    assert said(output_config=wanted, voice=Voice("no")).text == "no"
