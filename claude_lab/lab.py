@@ -72,6 +72,10 @@ class Lab:
             raise ValueError(f"port={port!r} is no port; give 1 to 65535, or 0 for a free one.")
         if not is_amount(orphan_grace):
             raise ValueError(f"orphan_grace={orphan_grace!r} is no time; give seconds, 0 or more.")
+        if model is not None and not (isinstance(model, str) and model):
+            raise ValueError(f"model={model!r} is no name; give one such as 'claude-haiku-5-5', or None.")
+        if not isinstance(settings, (Settings, type(None))):
+            raise TypeError(f"settings={settings!r:.60} are none; use claude_lab.settings.Settings(...), or None.")
         self.ledger = Ledger(max_cost if upstream == "anthropic" else None)
         plan = scenario_of(scenario)
         self.runs: list[Run] = []

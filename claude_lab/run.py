@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from claude_lab import client, export
+from claude_lab.amounts import is_amount
 from claude_lab.background import portal, wait_for
 from claude_lab.runs import new_name
 from claude_lab.trace import Trace
@@ -99,8 +101,10 @@ class Run:
     def wait(self, timeout: float | None = None) -> Run:
         """Wait until the run has ended and return it. An interrupt stops the run and its upstream.
 
-        Raises TimeoutError when `timeout` seconds did not suffice; the run goes on then.
+        Raises TimeoutError when `timeout` seconds did not suffice; the run goes on then. ValueError for no time.
         """
+        if timeout is not None and not is_amount(timeout, most=math.inf):
+            raise ValueError(f"timeout={timeout!r} is no length of time; give seconds, 0 or more, or None.")
         if self._future is not None:
             try:
                 wait_for(self._future, timeout)

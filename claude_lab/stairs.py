@@ -58,7 +58,7 @@ class StaircaseView:
         self.failure: Exception | None = None
         self.note = ""
         self.pages: set[str] = set()
-        self._kind = view or mode()
+        self._kind = mode(view)
         self._points: dict[str, list[tuple[float, int]]] = {}
         self._sent: dict[str, int] = {}
         self._lock = threading.RLock()

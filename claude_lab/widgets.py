@@ -21,11 +21,15 @@ MODES = ("live", "html", "text", "off")
 FINAL = frozenset({"done", "error"})
 
 
-def mode() -> str:
-    """Return how views are shown: `CLAUDE_LAB_VIEW`, else live in a kernel and text elsewhere.
+def mode(view: str | None = None) -> str:
+    """Return how a view is shown: as asked, else by `CLAUDE_LAB_VIEW`, else live in a kernel and text elsewhere.
 
     Raises ValueError for a value it does not know.
     """
+    if view is not None:
+        if view not in MODES:
+            raise ValueError(f"view={view!r} is unknown; use one of {', '.join(MODES)}, or None.")
+        return view
     asked = os.environ.get("CLAUDE_LAB_VIEW", "").strip().lower()
     if asked and asked not in MODES:
         raise ValueError(f"CLAUDE_LAB_VIEW is {asked!r}; set it to one of {', '.join(MODES)}, or unset it.")
@@ -59,7 +63,7 @@ class TokenStream:
         self._drawn = 0.0
         self._shown = False
         self.failure: Exception | None = None
-        self._kind = view or mode()
+        self._kind = mode(view)
         self._face = Face(self.trace, title)
         self._bell = ""
 

@@ -72,6 +72,8 @@ def test_lessons_never_overwrite(tmp_path: Path) -> None:
         (["lint", "no.conf", "--nginx", "new"], "'new' is no version"),
         (["fake", "--host", "256.1.1.1"], "give an address of this machine, such as 127.0.0.1"),
         (["proxy", "http://127.0.0.1:1", "--host", "192.0.2.1"], "give an address of this machine"),
+        (["conformance", "nonsense"], "'nonsense' is no address of a server; give one"),
+        (["conformance", "http://127.0.0.1:9"], "Nothing answers at 'http://127.0.0.1:9'"),
         (["doctor", "nonsense"], "url='nonsense' is no way to a server; give a URL"),
         (["doctor", "http://127.0.0.1:9", "--watch", "nan"], "nan is no length of time; give seconds"),
         (["lint", __file__, "--heartbeat", "-1"], "-1.0 is no length of time"),

@@ -157,6 +157,9 @@ def test_a_wait_can_be_bounded_and_the_run_goes_on(lab: Lab) -> None:
 
     with pytest.raises(TimeoutError):
         run.wait(0.1)
+    for timeout in (float("nan"), -1, "1"):
+        with pytest.raises(ValueError, match=r"timeout=.* is no length of time; give seconds"):
+            run.wait(timeout)
 
     assert run.status == "running"
     with pytest.raises(LabError, match="still running"):
@@ -343,6 +346,8 @@ def test_a_ceiling_that_is_no_amount_never_gets_near_the_api(monkeypatch: pytest
         ({"orphan_grace": float("nan")}, ValueError, "orphan_grace=nan is no time"),
         ({"scenario": "sunny"}, ValueError, "There is no scenario 'sunny'"),
         ({"scenario": 5}, TypeError, "scenario=5 is not a Scenario; use"),
+        ({"model": 5}, ValueError, "model=5 is no name; give one such as"),
+        ({"settings": 5}, TypeError, "settings=5 are none; use"),
         ({"policy": 5}, TypeError, "policy=5 is not a RetryPolicy; use"),
     ],
 )
@@ -363,6 +368,8 @@ def test_a_way_that_is_none_is_named(lab: Lab) -> None:
     follow(lab, INSTANT)
     with pytest.raises(ValueError, match="through=5 is no way to a server; give a URL"):
         lab.stream("Hello", through=5)
+    with pytest.raises(ValueError, match="view='x' is unknown; use one of"):
+        lab.stream("Hello", view="x")
     assert lab.runs == []
 
 
