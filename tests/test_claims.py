@@ -74,6 +74,7 @@ FLIPS: list[tuple[str, dict[str, Any], str]] = [
     ("BadRequestError", {"bad": ("a prompt beyond the window",)}, "holds"),
     ("BadRequestError", {"bad": ("no message", "an unknown field")}, "does not hold"),
     ("APIConnectionError", {"at": "before headers"}, "holds"),
+    ("APIConnectionError", {"early": "after headers"}, "does not hold"),
     ("Other", {"statuses": (403, 404)}, "holds"),
     ("Other", {"statuses": (503, 529)}, "does not hold"),
     ("An exponential backoff", {"default": 0}, "holds"),

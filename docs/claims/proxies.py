@@ -68,8 +68,8 @@ class Cures:
 def cures(line: str = OFF, header: bool = True, spare: tuple[str, ...] = ()) -> Cures:
     """Take the app's header, `proxy_buffering off` and both out of the article's whole system, and predict each road.
 
-    `line` is what is taken for the location's cure, `spare` what is missing anyway, and without `header` the app
-    never sends one.
+    The road on which nginx asks the app with HTTP/1.0 is the article's without `proxy_http_version 1.1`. `line` is
+    what is taken for the location's cure, `spare` what is missing anyway, and without `header` the app never sends one.
     """
     return Cures(
         len(ROADS),

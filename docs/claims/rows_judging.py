@@ -139,9 +139,10 @@ LIMITATIONS = [
         " guide's scope, but worth planning for early.",
         connections.resume,
         lambda seen: seen.exact and seen.upstream_cut == "none",
-        "Between reader and server: exact {exact}, with {upstream_requests} request upstream. The Messages API knows no"
-        " such id (sent upstream: {sdk_asks_with_id}); an upstream cut ends as `{upstream_cut}`.",
-        "`GET /chat/stream/{run}` with `Last-Event-ID`; against upstream cuts only a continuation helps.",
+        "Between reader and server: exact {exact}, with {upstream_requests} request upstream. The Messages API"
+        " documents no such id (sent upstream: {sdk_asks_with_id}); an upstream cut ends as `{upstream_cut}`.",
+        "`GET /chat/stream/{run}` with `Last-Event-ID`; against upstream cuts `RECOVERY=restart` or `continue`:"
+        " [recovery](recovery.md).",
         when=("the cut is between the reader and your server", lambda seen: seen.exact and seen.upstream_requests == 1),
     ),
     Claim(

@@ -46,11 +46,11 @@ ERRORS = [
     Claim(
         "APIConnectionError | network_error | Retry with limits",
         errors.drops,
-        lambda seen: seen.late_is_connection_error,
-        "A drop before the head raises {early}; in mid-answer {late}, which the loop does not know: {late_requests}"
-        " request.",
+        lambda seen: seen.early == seen.late == "answered",
+        "Dropped once before the head, the call was {early} after {early_requests} requests; dropped once in mid-answer"
+        " it ended with {late} after {late_requests}, for the loop does not know that error.",
         "Retry before the first text, then tell: `claude_lab.retrying.stream_with_retry`.",
-        when=("the answer has not begun", lambda seen: "APIConnectionError" in seen.early),
+        when=("the answer has not begun", lambda seen: seen.early == "answered"),
     ),
     Claim(
         "Other | unknown | Fail immediately, log the event",
@@ -119,9 +119,9 @@ ERRORS = [
     Claim(
         "Rate limits differ per Anthropic plan,",
         loops.two_plans,
-        lambda seen: len(set(seen.served)) > 1,
-        "That plans differ is documented, not measured. With limits of {limits} requests a minute the article's loop"
-        " serves {served} % of 60 calls a minute.",
+        lambda seen: None if len(set(seen.served)) > 1 else False,
+        "That plans differ is documented, not measured. Where they do it matters: with limits of {limits} requests a"
+        " minute the article's loop serves {served} % of 60 calls a minute.",
         "Read your own limits from the headers: `Scenario.from_headers`.",
         beyond="accounts on two plans",
     ),
@@ -171,7 +171,7 @@ DEPLOYMENT = [
         lambda seen: not seen.missing,
         "The Dockerfile copies {copied} by name; not in the article's tree: {missing}; once that is written, missing:"
         " {missing_once_written}.",
-        "Write the four packages of its `pip install` into one.",
+        "List the four packages of the article's `pip install` in it.",
         when=("you write that file, which the article's tree lacks", lambda seen: not seen.missing_once_written),
     ),
     Claim(
