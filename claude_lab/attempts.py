@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from claude_lab import clock
 from claude_lab.failure import Failure
 from claude_lab.retry import Attempt, GiveUp, RetryPolicy, Share, State
-from claude_lab.trace import Trace
 
 T = TypeVar("T")
 Watch = Callable[[Attempt], None]
@@ -42,17 +41,6 @@ def retry_frame(attempt: Attempt) -> dict[str, Any] | None:
     if attempt.failure is None or attempt.wait is None:
         return None
     return {"error": attempt.failure.kind, "attempt": attempt.number, "wait": round(attempt.wait, 6)}
-
-
-def mark_attempts(trace: Trace) -> Watch:
-    """Return a watch that writes each attempt into a trace, and each wait as the `retry` frame has it."""
-
-    def watch(attempt: Attempt) -> None:
-        trace.add("attempt", attempt.number, at=attempt.at - trace.started)
-        if (told := retry_frame(attempt)) is not None:
-            trace.add("retry", told)
-
-    return watch
 
 
 @dataclass(slots=True)

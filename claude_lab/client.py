@@ -30,6 +30,8 @@ __all__ = ["Answer", "ask", "fail", "sentence", "stream"]
 
 CONNECT_TIMEOUT = 10.0
 NEAR = 1.0
+MOST_BYTES = 2**20
+"""How much is read of a response without frames: a refusal is a sentence, whatever a broken server sends."""
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 
 
@@ -80,7 +82,7 @@ class Answer:
                             if self.reading.over:
                                 break
                     else:
-                        lost.refused(response, response.read())
+                        lost.refused(response, beginning(response.iter_bytes()))
                 if (then := lost.verdict()) is not None:
                     yield then
                 if isinstance(then, Resume):
@@ -102,7 +104,7 @@ class Answer:
                                     await exhaust(chunks)
                                     break
                         else:
-                            lost.refused(response, await response.aread())
+                            lost.refused(response, await abeginning(response.aiter_bytes()))
                 if (then := lost.verdict()) is not None:
                     yield then
                 if isinstance(then, Resume):
@@ -132,6 +134,27 @@ class Answer:
                 return (await http.delete(f"{self.url}/chat/stream/{self.reading.run}")).is_success
         except httpx.HTTPError:
             return False
+
+
+def beginning(chunks: Iterator[bytes]) -> bytes:
+    """Return the beginning of a body, or all of it."""
+    came = bytearray()
+    for chunk in chunks:
+        came += chunk
+        if len(came) >= MOST_BYTES:
+            break
+    return bytes(came[:MOST_BYTES])
+
+
+async def abeginning(chunks: AsyncIterator[bytes]) -> bytes:
+    """Do the same on the running loop."""
+    came = bytearray()
+    async with contextlib.aclosing(chunks):  # type: ignore[type-var]  # httpx's is a generator
+        async for chunk in chunks:
+            came += chunk
+            if len(came) >= MOST_BYTES:
+                break
+    return bytes(came[:MOST_BYTES])
 
 
 async def exhaust(chunks: AsyncIterator[bytes]) -> None:

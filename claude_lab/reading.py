@@ -28,6 +28,8 @@ RESUME = RetryPolicy(max_retries=5, base_delay=0.5, max_delay=8.0, jitter="equal
 """How a client comes back by itself: five tries in 8 to 16 seconds, counted anew whenever a frame has come."""
 ENDED_EARLY = "The stream ended without its final frame."
 GONE = "the server does not have it any more"
+LONGEST = 1000
+"""Characters at most of what a refusal says."""
 NOT_WHOLE = "What came is not the whole answer"
 
 
@@ -195,4 +197,4 @@ def sentence(status: int, body: bytes) -> str:
         return f"The server answered {status}: {body[:200].decode('utf-8', 'replace')!r}."
     if isinstance(detail, list):
         detail = "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg')}" for item in detail)
-    return f"The server answered {status}: {detail}"
+    return f"The server answered {status}: {str(detail)[:LONGEST]}"

@@ -30,7 +30,7 @@ BROKEN = (
     json.JSONDecodeError,
     Unreadable,
     EventTooLarge,
-    httpx2.DecodingError,
+    httpx2.RequestError,  # what is no TransportError: a body that cannot be decoded, redirects in a circle
     anthropic.APIResponseValidationError,
 )
 """What an upstream raises that says what nobody can read."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,6 @@ from claude_lab import clock
 from claude_lab.attempts import Attempts, drive, drive_blocking, pieces
 from claude_lab.clock import run_virtual
 from claude_lab.retry import Failure, Pacer, RetryPolicy
-from claude_lab.trace import Trace
 
 BUSY = Failure("overloaded", status=529)
 PATIENT = RetryPolicy(max_retries=3, base_delay=1, jitter="none")
@@ -173,10 +173,11 @@ def test_a_blocking_client_is_driven_by_the_same_rules():
     assert [each.wait for each in told] == [0.001, 0.002, None]
 
 
-def test_one_event_feeds_log_and_trace(caplog: pytest.LogCaptureFixture):
-    """Each attempt that ends is logged and marked, from the one place that knows."""
-    trace = Trace(started=0.0)
-    watch = driver.all_of(driver.log_attempt, driver.mark_attempts(trace))
+def test_one_event_feeds_log_frame_and_count(caplog: pytest.LogCaptureFixture):
+    """Each attempt that ends is logged, told to the reader and counted, from the one place that knows."""
+    told: list[dict[str, Any] | None] = []
+    tally = driver.Tally()
+    watch = driver.all_of(driver.log_attempt, lambda attempt: told.append(driver.retry_frame(attempt)), tally.watch)
 
     async def main() -> None:
         await drive(busy_until(2, []), Attempts(PATIENT, watch=watch), judge)
@@ -184,6 +185,6 @@ def test_one_event_feeds_log_and_trace(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "claude_lab.retry"):
         run_virtual(main())
 
-    assert [mark.value for mark in trace.of("attempt")] == [1, 2]
-    assert trace.waits == [1]
+    assert told == [{"error": "overloaded", "attempt": 1, "wait": 1.0}, None]
+    assert tally == driver.Tally(answered=1, failed={"overloaded": 1}, waited=1.0)
     assert caplog.messages == ["attempt 1 failed (overloaded), next in 1.000 s"]

@@ -11,6 +11,7 @@ import pytest
 
 from claude_lab import client
 from claude_lab.background import TransportProtocol, serve
+from claude_lab.kinds import Error
 from claude_lab.log import encode
 from claude_lab.reading import Reading, sentence
 from claude_lab.retry import RetryPolicy
@@ -145,6 +146,32 @@ def test_a_refusal_without_a_frame_is_told_in_a_sentence(
     assert trace.error is not None
     assert (trace.error["error"], trace.error["retryable"]) == (error, error == "server_error")
     assert said in trace.error["message"]
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_of_an_endless_refusal_the_beginning_is_read(blocking: bool) -> None:
+    """A server that answers an error with bytes without end costs a megabyte, and the sentence stays short."""
+    sent = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        await send({"type": "http.response.start", "status": 400, "headers": []})
+        while sent < 200 * client.MOST_BYTES and not scope["extensions"]["claude_lab.transport"].is_closing():
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+            sent += 65536
+
+    with serve(app, protocol=TransportProtocol) as served:
+        answer = client.ask(served.url, "Hi", resume=QUICK)
+        frames = list(answer) if blocking else asyncio.run(gathered(answer))
+
+    assert isinstance(frames[-1], Error)
+    assert (frames[-1].error, len(frames[-1].message) < 300) == ("invalid_request", True)
+    assert sent < 100 * client.MOST_BYTES
+
+
+async def gathered(answer: client.Answer) -> list[Any]:
+    """Read an answer on a loop."""
+    return [frame async for frame in answer]
 
 
 def test_a_silent_server_is_a_timeout() -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
+from sdk_rows import below
 
 from claude_lab import clock, faults
 from claude_lab.clock import run_virtual
+from claude_lab.events import TooLong, Unreadable
 from claude_lab.failure import Failure, classify, retry_after_of
 from claude_lab.fake import FakeClaude
 from claude_lab.frames import STOP, frame
@@ -24,6 +26,7 @@ from claude_lab.retrying import (
     stream_with_retry,
 )
 from claude_lab.scenario import Scenario
+from claude_lab.sse import EventTooLarge
 from claude_lab.transport import StreamingASGI
 
 ASK: dict[str, Any] = {
@@ -258,11 +261,21 @@ def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: 
     (TimeoutError("late"), Failure("timeout", "late")),
     (anthropic.RetryableError("again"), Failure("unknown", "again", should_retry=True)),
     (json.JSONDecodeError("bad", "{", 0), Failure("server_error", "bad: line 1 column 1 (char 0)", mid_stream=True)),
+    (httpx2.DecodingError("no gzip"), Failure("server_error", "no gzip", mid_stream=True)),
+    (Unreadable("what"), Failure("server_error", "what", mid_stream=True)),
+    (EventTooLarge("more"), Failure("server_error", "more", mid_stream=True)),
+    (TooLong("much"), Failure("token_limit", "much", mid_stream=True)),
     (KeyError("mine"), Failure("unknown", "'mine'")),
 ])  # fmt: skip
 def test_each_error_has_its_kind(error: BaseException, expected: Failure):
     """Bare transport errors come from a stream that had begun; unknown errors are nobody's to retry."""
     assert failure_of(error) == expected
+
+
+@pytest.mark.parametrize("kind", below(httpx2.RequestError), ids=lambda kind: kind.__name__)
+def test_every_error_of_the_transport_is_known(kind: type[Exception]):
+    """A class that the transport gains must be judged: none is unknown, which nobody could act upon."""
+    assert failure_of(kind("why")).kind in ("timeout", "network_error", "server_error")
 
 
 def test_connection_errors_before_the_head_are_transient():
