@@ -190,11 +190,18 @@ def small(svg: str) -> str:
 
 
 def shorter(path: str) -> str:
-    """Return a path of straight lines with the letters for level and upright ones."""
+    """Return a path of straight lines as steps, each from where the one before ended."""
     parts: list[str] = []
-    last = "", ""
-    for letter, x, y in re.findall(r"([ML]) (\S+) (\S+)", path):
-        level = {(True, False): f"V{y}", (False, True): f"H{x}"}.get((x == last[0], y == last[1]))
-        parts.append(level if level and letter == "L" else f"{letter}{x} {y}")
-        last = x, y
+    at = 0.0, 0.0
+    for letter, *place in re.findall(r"([ML]) (\S+) (\S+)", path):
+        x, y = map(float, place)
+        across, up = short(x - at[0]), short(y - at[1])
+        line = {(True, False): f"v{up}", (False, True): f"h{across}"}.get((across == "0", up == "0"), f"l{across} {up}")
+        parts.append(line if letter == "L" else f"M{short(x)} {short(y)}")
+        at = x, y
     return "".join(parts)
+
+
+def short(number: float) -> str:
+    """Return a number with at most one digit after the point."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{round(number, 1) + 0.0:g}")  # the sum makes -0 to 0

@@ -69,8 +69,13 @@ def test_what_a_figure_says_is_not_rounded() -> None:
 
 
 def test_paths_are_shorter_and_the_same() -> None:
-    """Level and upright lines keep their ends."""
-    assert plots.shorter("M 0 5 L 3 5 L 3 1 L 4 0 M 4 0 L 4 0") == "M0 5H3V1L4 0M4 0L4 0"
+    """Level, upright and other lines are steps from the end before, and end where they did: nothing adds up."""
+    assert plots.shorter("M 0 5 L 3 5 L 3 1 L 4 0 M 4.2 0 L 4.2 0") == "M0 5h3v-4l1 -1M4.2 0l0 0"
+    assert [plots.short(number) for number in (-0.01, 0.5, -0.5, -10.0, 100.24)] == ["0", ".5", "-.5", "-10", "100.2"]
+
+    places = [f"{number / 10:.1f}" for number in range(0, 4000, 7)]
+    steps = plots.shorter("M 0 0 " + " ".join(f"L {place} 0" for place in places)).split("h")[1:]
+    assert sum(map(float, steps)) == pytest.approx(float(places[-1]))
 
 
 def test_both_staircases_are_seen_where_they_coincide() -> None:
