@@ -12,6 +12,7 @@ from test_claims import FLIPS as QUICK
 FLIPS: list[tuple[str, dict[str, Any], str]] = [
     ("This guide covers", {"model": "claude-haiku-5-5"}, "agrees"),
     ("Defining the request", {"ranges": True}, "holds"),
+    ("Defining the request", {"least": -9}, "does not hold"),
     ("As you can see", {"server": "lab"}, "holds"),
     ("Running uvicorn", {"server": "lab"}, "holds"),
     ("Testing with curl", {"mended": True}, "holds"),

@@ -67,11 +67,11 @@ SETUP = [
         servers.validation,
         lambda seen: {seen.without_message, seen.wrong_type, seen.below_zero, seen.empty_message} == {422},
         "Statuses: no message {without_message}, a word for a number {wrong_type}, `max_tokens` -5 {below_zero}, an"
-        " empty message {empty_message}; documented fields: {documented}.",
+        " empty message {empty_message}; the same with ranges: {with_ranges}; documented fields: {documented}.",
         "Write the ranges down: `claude_lab.server.ChatRequest`.",
         when=(
             "the ranges are written down too: types alone let -5 and nothing pass",
-            lambda seen: seen.without_message == 422 and seen.documented,
+            lambda seen: set(seen.with_ranges) == {422} and seen.documented,
         ),
     ),
     Claim(

@@ -125,32 +125,44 @@ def brought(packages: tuple[str, ...] = INSTALLED, extra: str = "") -> set[str]:
 
 @dataclass(frozen=True)
 class Validated:
-    """How the article's schema takes odd bodies."""
+    """How the article's schema takes odd bodies, and how it does with ranges."""
 
     without_message: int
     wrong_type: int
     below_zero: int
     empty_message: int
+    with_ranges: tuple[int, ...]
     documented: tuple[str, ...]
 
 
-def validation(ranges: bool = False) -> Validated:
-    """Post odd bodies to the article's endpoint, and read its OpenAPI document."""
-    field = '__import__("pydantic").Field'
-    text, number = f"message: str = {field}(min_length=1)\n", f"max_tokens: int = {field}(1024, ge=1)"
-    changes = (("message: str\n", text), ("max_tokens: int = 1024", number)) if ranges else ()
+ODD: tuple[dict[str, Any], ...] = (
+    {},
+    {"message": "hi", "max_tokens": "many"},
+    {"message": "hi", "max_tokens": -5},
+    {"message": ""},
+)
+FIELD = '__import__("pydantic").Field'
+RANGES = (
+    ("message: str\n", f"message: str = {FIELD}(min_length=1)\n"),
+    ("max_tokens: int = 1024", f"max_tokens: int = {FIELD}(1024, ge=1)"),
+)
+"""The schema's two lines as they would have to be."""
+
+
+def validation(ranges: bool = False, least: int = 1) -> Validated:
+    """Post odd bodies to the article's endpoint, then to one whose schema has ranges; read its OpenAPI document."""
+    plain, fields = posted(RANGES if ranges else ())
+    ranged, _ = posted(tuple((old, new.replace("ge=1", f"ge={least}")) for old, new in RANGES))
+    return Validated(*plain, ranged, fields)
+
+
+def posted(changes: tuple[tuple[str, str], ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the statuses for odd bodies, and the documented fields, of the listing with these changes."""
     with bench.article("async", changes=changes) as served:
         url = f"{served.url}/chat/stream"
-        bodies: tuple[dict[str, Any], ...] = (
-            {},
-            {"message": "hi", "max_tokens": "many"},
-            {"message": "hi", "max_tokens": -5},
-            {"message": ""},
-        )
-        statuses = [httpx.post(url, json=body, trust_env=False).status_code for body in bodies]
+        statuses = tuple(httpx.post(url, json=body, trust_env=False).status_code for body in ODD)
         schemas = httpx.get(f"{served.url}/openapi.json", trust_env=False).json()["components"]["schemas"]
-    missing, mistyped, below, empty = statuses
-    return Validated(missing, mistyped, below, empty, tuple(schemas["ChatRequest"]["properties"]))
+    return statuses, tuple(schemas["ChatRequest"]["properties"])
 
 
 @dataclass(frozen=True)
