@@ -25,7 +25,7 @@ ROLES: tuple[tuple[Shades, str], ...] = (
     (GREEN, "tls https"),
     (PURPLE, "gzip"),
     (ORANGE, "buffered buffer http/1.0 none"),
-    (BLUE, "direct unbuffered plain http http/1.1 full run"),
+    (BLUE, "direct unbuffered plain http http/1.1 full run real"),
     (OCHER, "predicted"),
 )
 """A color, and the words that give it to a label; the first row with such a word decides."""
