@@ -2,7 +2,7 @@
 PY ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := lab
-.PHONY: lab test check docs claims notebooks bench clean
+.PHONY: lab test nightly check docs claims notebooks bench clean
 
 lab: .stamp-lab
 	$(BIN)/claude-lab
@@ -11,6 +11,10 @@ test: .stamp-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests --ignore tests/e2e
 	$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests/e2e  # apart: playwright leaves a loop running in its thread
 	CLAUDE_LAB_VIEW=html $(BIN)/python -m pytest -n 3 -p claude_lab.pytest_plugin --nbmake notebooks  # mostly waiting
+
+nightly: .stamp-dev  # hours
+	CLAUDE_LAB_EXAMPLES=10000 $(BIN)/python -m pytest --timeout 0 tests/test_runs_machine.py tests/test_redis_runs.py -k nothing_is_lost
+	$(BIN)/python benchmarks/runs.py kills
 
 check: .stamp-dev
 	$(BIN)/ruff check .

@@ -4,12 +4,15 @@ latency  from the append of an event to its reader, beside a bare queue in the s
          that produces, Redis at another; medians, and what each adds to the queue
 kills    kill -9 of the producing server process in mid-stream; the reader goes on at another: byte-exact answers,
          and the time to the first frame after the kill, as a multiple of the lease (--count, --lease)
+
+--json FILE writes the figures of these parts, beside those of others that are there: docs/runs.json makes a table.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import statistics
 import sys
@@ -96,7 +99,7 @@ async def latencies(url: str) -> dict[str, float]:
     return {way: statistics.median(times) for way, times in took.items()}
 
 
-def latency(options: argparse.Namespace) -> None:
+def latency(options: argparse.Namespace) -> dict[str, list[float]]:
     with redis_server() as url:
         rounds = [asyncio.run(latencies(url)) for _ in range(5)]
     print(f"latency of one event, medians of 5 rounds of {EVENTS}:")
@@ -104,9 +107,10 @@ def latency(options: argparse.Namespace) -> None:
     for way in rounds[0]:
         middle = statistics.median(each[way] for each in rounds)
         print(f"  {way:20} {middle * 1e3:7.3f} ms, adds {(middle - bare) * 1e3:7.3f} ms")
+    return {way: [round(each[way] * 1e3, 4) for each in rounds] for way in rounds[0]}
 
 
-def kills(options: argparse.Namespace) -> None:
+def kills(options: argparse.Namespace) -> dict[str, Any]:
     exact, takeovers, rng = 0, [], random.Random(1)
     with cluster(LEASE=str(options.lease), RECOVERY=options.recovery) as shared:
         other, doomed = shared.worker(), shared.worker()
@@ -124,6 +128,8 @@ def kills(options: argparse.Namespace) -> None:
         f"takeover / lease of {options.lease} s: median {statistics.median(takeovers):.2f}, "
         f"longest {max(takeovers):.2f}"
     )
+    told = {"recovery": options.recovery, "lease": options.lease, "count": options.count, "exact": exact}
+    return told | {"takeover_per_lease": [round(took, 3) for took in takeovers]}
 
 
 PARTS = {"latency": latency, "kills": kills}
@@ -135,9 +141,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="how many workers to kill")
     parser.add_argument("--lease", type=float, default=2.0, help="seconds")
     parser.add_argument("--recovery", choices=["restart", "continue"], default="restart")
+    parser.add_argument("--json", type=Path, help="the file of figures")
     options = parser.parse_args()
-    for part in options.parts or PARTS:
-        PARTS[part](options)
+    made = {part: PARTS[part](options) for part in options.parts or PARTS}
+    if options.json:
+        known = json.loads(options.json.read_text("utf-8")) if options.json.exists() else {}
+        options.json.write_text(json.dumps(known | made, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

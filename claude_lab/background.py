@@ -27,6 +27,7 @@ from claude_lab.sockets import listen
 
 T = TypeVar("T")
 TICK = 0.05
+LEAVE_WITHIN = 1.5
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where a server that listens on every address is reached from its own machine."""
 TRANSPORT = "claude_lab.transport"
@@ -192,7 +193,18 @@ class Served:
                 raise RuntimeError("The server stopped while starting; its app's startup failed.")
             await asyncio.sleep(0.001)
 
+    async def _leave(self) -> None:
+        """Listen no more, and let an app that has a `leave` tell its readers to come back to another server."""
+        for server in self._server.servers:
+            server.close()
+        if (leave := getattr(self._server.config.app, "leave", None)) is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_WITHIN):
+                    await leave()
+                    await asyncio.sleep(0.01)  # for the readers to be told
+
     async def _stop(self) -> None:
+        await self._leave()
         self._server.should_exit = True
         running = list(self._server.server_state.tasks)
         if self._task is not None:

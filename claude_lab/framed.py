@@ -6,6 +6,7 @@ What was appended since the last write leaves in one write, so a burst costs one
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from claude_lab.contract import STATUS_OF
 from claude_lab.guard import straight
 from claude_lab.kinds import RUN
 from claude_lab.log import Entry
-from claude_lab.runs import LogLost, Run
+from claude_lab.runs import LogLost, Moved, Run
 from claude_lab.settings import Settings
 from claude_lab.taking import LOOKS, Taking
 
@@ -41,7 +42,8 @@ class FrameResponse(Response):
     closing = b""
     most = 1000
     """How many entries one write takes: a reader that does not read holds up so much memory, not a whole log."""
-    left = False
+    left = is_leaving = False
+    moved = sse.encode(json.dumps({"type": "moved", "retry": 0.0}))
 
     def __init__(self, run: Run, settings: Settings, *, after: int = 0) -> None:
         self.run = run
@@ -68,7 +70,7 @@ class FrameResponse(Response):
                 raise
         finally:
             gone.cancel()
-            taking.finish()
+            taking.finish(close=self.is_leaving)
             self.run.leave()
 
     def _late(self) -> bool:
@@ -87,6 +89,8 @@ class FrameResponse(Response):
         try:
             await self._first()
             await self.ready()
+        except Moved:
+            pass  # said below, in a stream that has a name to come back to
         except LogLost as error:
             raise HTTPException(503, str(error), {"retry-after": "1"}) from None
         first = self.run.entries[begin : self.after]
@@ -102,8 +106,11 @@ class FrameResponse(Response):
                     await asyncio.sleep(0)
                 await self.run.wait(self.after, self.settings.heartbeat)
                 body = self._next()
-        except LogLost:
-            return  # the body stays unfinished: a reader must not take it for the whole
+        except LogLost as error:
+            if isinstance(error, Moved) and self.moved:
+                await send_body({"type": "http.response.body", "body": self.moved})
+                self.is_leaving = True
+            return  # without it the body stays unfinished: a reader must not take it for the whole
         await send_body({"type": "http.response.body", "body": body + (self.closing if status == 200 else b"")})
 
     @property

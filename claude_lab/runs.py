@@ -29,6 +29,10 @@ class LogLost(ConnectionError):
     """A run's log cannot be reached, or is gone."""
 
 
+class Moved(LogLost):
+    """This worker lets go of its runs; another goes on with them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """How much is kept: runs, bytes and readers of each, the seconds that an ended one stays readable, bytes of all."""
@@ -290,6 +294,9 @@ class Runs:
 
     async def ready(self) -> None:
         """Return at once: memory is always there."""
+
+    async def leave(self) -> None:
+        """Do nothing: no other worker has these runs."""
 
     async def close(self) -> None:
         """Stop every run."""

@@ -177,6 +177,10 @@ class Relay:
         token = asked.headers.get("authorization", "").partition(" ")[2] if self.settings.token else ""
         return hashlib.sha256(f"{token}\n{asked.scope.get('root_path', '')}".encode()).hexdigest()[:32]
 
+    async def leave(self) -> None:
+        """Hand the runs over, where another worker has them too; their readers are told."""
+        await self.runs.leave()
+
     async def close(self) -> None:
         """Stop every run and close the client."""
         await self.runs.close()
@@ -240,7 +244,7 @@ def create_app(
         )
     token = chosen.token.get_secret_value() if chosen.token else None
     guard = Guard(app, hosts=chosen.allowed_hosts, origins=chosen.allowed_origins, token=token, prefix=prefix)
-    guard.relay = relay  # type: ignore[attr-defined]  # for whoever serves it
+    guard.relay, guard.leave = relay, relay.leave  # type: ignore[attr-defined]  # for whoever serves it
     return guard
 
 

@@ -17,7 +17,7 @@ from claude_lab.clock import now
 from claude_lab.kinds import FINAL
 from claude_lab.log import Frame, encode_json
 from claude_lab.redis_log import ROWS, Known, RedisLog
-from claude_lab.runs import STOPPED, Bounds, LogLost, Run, Writer, too_long
+from claude_lab.runs import STOPPED, Bounds, LogLost, Moved, Run, Writer, too_long
 
 Retake = Callable[[Writer, dict[str, Any]], Coroutine[Any, Any, None]]
 
@@ -319,7 +319,7 @@ class SharedRun(Run):
             self._lose()
             with contextlib.suppress(LogLost):
                 await self.log.release(epoch)
-        self._vanish(LogLost("This worker stops; read on at another."))
+        self._vanish(Moved("This worker stops; read on at another."))
         for task in (self._keeper, *self._errands):
             if task is not None:
                 task.cancel()

@@ -21,6 +21,7 @@ class SharedRuns:
         self.orphan_grace = orphan_grace
         self.retake = retake
         self.worker = new_name()
+        self.leaving = False
         self.database = Database(url, patience=max(2.0, lease))
         self.runs: WeakValueDictionary[tuple[str, str], SharedRun] = WeakValueDictionary()
         self._made: dict[tuple[str, str], RedisLog] = {}
@@ -38,6 +39,7 @@ class SharedRuns:
     ) -> Run:
         """Register a run. Raises ValueError for a name taken or malformed, OverflowError when full, LogLost."""
         check_name(name)
+        self._stay()
         await self._make_room()
         if not await self._log(name, caller).create(request or {}):
             raise ValueError(f"The run {name!r} exists already; read it with GET, or choose another name.")
@@ -50,6 +52,7 @@ class SharedRuns:
         """Return the caller's run of that name with all that its log holds by now, or None. Raises LogLost."""
         if not NAME.fullmatch(name):
             return None
+        self._stay()
         run = self.runs.get((caller, name))
         if run is not None and run.lost is None:
             try:
@@ -59,6 +62,10 @@ class SharedRuns:
                     raise
         run = self._run(name, caller, self.orphan_grace)
         return run if await run.catch_up() else None
+
+    def _stay(self) -> None:
+        if self.leaving:
+            raise LogLost("This worker stops; ask another.")
 
     async def _make_room(self) -> None:
         """Forget the oldest runs of this worker's that are not under way. Raises OverflowError without one."""
@@ -85,7 +92,12 @@ class SharedRuns:
         """Raise LogLost unless Redis answers, and soon."""
         await self.database.ready()
 
+    async def leave(self) -> None:
+        """Hand every run over, and take none any more."""
+        self.leaving = True
+        await asyncio.gather(*(run.close() for run in list(self.runs.values())))
+
     async def close(self) -> None:
         """Hand every run over, and close the connections."""
-        await asyncio.gather(*(run.close() for run in list(self.runs.values())))
+        await self.leave()
         await self.database.close()

@@ -46,8 +46,10 @@ class Taking:
         elif left or not self._ended:
             self._again()
 
-    def finish(self) -> None:
-        """Look on only for as long as something is left to take, and let go of all else."""
+    def finish(self, *, close: bool = False) -> None:
+        """Look on only for as long as something is left to take, and let go of all else; `close` ends it then."""
+        if close and self.transport is not None:
+            self.transport.close()
         self._ended, self.written, self.late = True, int, bool
         if self._timer is not None and not unread(self.transport):
             self._timer.cancel()

@@ -33,6 +33,7 @@ class UIResponse(FrameResponse):
     """
 
     names: Mapping[str, str] = {**HEADERS, ui.HEADER: "v1"}
+    moved = b""  # the protocol has no word for it
     most = 500
 
     def __init__(

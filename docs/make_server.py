@@ -1,8 +1,9 @@
-"""Write the tables and the picture of docs/server.md from the figures that the benchmarks wrote.
+"""Write the tables of docs/server.md and docs/runs.md, and a picture, from the figures that the benchmarks wrote.
 
 python benchmarks/relay.py --json docs/relay.json
 python benchmarks/workers.py --json docs/workers.json
-python docs/make_server.py            writes docs/server.md and docs/server.svg
+python benchmarks/runs.py --json docs/runs.json
+python docs/make_server.py            writes docs/server.md, docs/server.svg and docs/runs.md
 python docs/make_server.py --check    exits with 1 when the tables are not those of the figures
 """
 
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-TARGET = HERE / "server.md"
 OURS, THEIRS = "#0072B2", "#D55E00"
 NAMES = {"article": "the article's server", "claude_lab": "this server"}
 
@@ -71,6 +71,30 @@ def workers_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def latency_table(ways: dict[str, list[float]]) -> str:
+    """Return a row a way from an append to its reader: the median, and what it adds to a bare queue in the same run."""
+    bare, rows = statistics.median(ways["queue"]), ["| way | median, ms | adds, ms | goal |", "|---|---|---|---|"]
+    for way, rounds in ways.items():
+        middle = statistics.median(rounds)
+        most = {"queue": None, "memory": 0.1}.get(way, 1.0)
+        goal = "" if most is None else f"below {most:g}: {'met' if middle - bare < most else 'missed'}"
+        rows.append(f"| {way} | {middle:.3f} | {middle - bare:.3f} | {goal} |")
+    return "\n".join(rows) + "\n"
+
+
+def kills_table(told: dict[str, Any]) -> str:
+    """Return what the kills came to."""
+    took = told["takeover_per_lease"]
+    middle, longest = statistics.median(took), max(took)
+    rows = [
+        f"| answers that were whole, byte for byte, with `RECOVERY={told['recovery']}` "
+        f"| {told['exact']} of {told['count']} | all: {'met' if told['exact'] == told['count'] else 'missed'} |",
+        f"| from the kill to the next frame, in leases of {told['lease']:g} s: median | {middle:.2f} | |",
+        f"| the longest | {longest:.2f} | below 1.5: {'met' if longest < 1.5 else 'missed'} |",
+    ]
+    return "\n".join(["| kill -9 of the producing worker | came | goal |", "|---|---|---|", *rows]) + "\n"
+
+
 def draw(servers: dict[str, dict[str, list[float]]], rows: list[dict[str, Any]]) -> None:
     """Draw what a relayed event costs, and how many streams a worker holds."""
     import matplotlib
@@ -113,17 +137,28 @@ def bar(axes: Any, rows: list[tuple[str, float, str]]) -> None:
 def main() -> int:
     """Write or compare; return the exit code."""
     servers, rows = figures("relay.json"), figures("workers.json")
-    text = before = TARGET.read_text("utf-8")
+    log = figures("runs.json")
     tables = {"relay": relay_table(servers), "goals": goals_table(servers), "workers": workers_table(rows)}
-    for name, table in tables.items():
-        begin, end = f"<!-- {name}: made by docs/make_server.py -->\n", f"<!-- end of {name} -->\n"
-        head, _, rest = text.partition(begin)
-        text = head + begin + table + end + rest.partition(end)[2]
+    stale = put(HERE / "server.md", tables)
+    stale |= put(HERE / "runs.md", {"latency": latency_table(log["latency"]), "kills": kills_table(log["kills"])})
     if "--check" in sys.argv:
-        return int(text != before)
-    TARGET.write_text(text, "utf-8")
+        return int(stale)
     draw(servers, rows)
     return 0
+
+
+def put(target: Path, tables: dict[str, str]) -> bool:
+    """Write tables between their marks, unless only asked to check; return whether others stood there."""
+    text = before = target.read_text("utf-8")
+    for name, table in tables.items():
+        begin, end = f"<!-- {name}: made by docs/make_server.py -->\n", f"<!-- end of {name} -->\n"
+        head, found, rest = text.partition(begin)
+        if not found:
+            raise ValueError(f"There is no place for {name!r} in {target.name}; put its two marks there.")
+        text = head + begin + table + end + rest.partition(end)[2]
+    if "--check" not in sys.argv:
+        target.write_text(text, "utf-8")
+    return text != before
 
 
 if __name__ == "__main__":

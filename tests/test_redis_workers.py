@@ -7,8 +7,12 @@ import signal
 from collections.abc import Iterator
 
 import conftest
+import httpx
 import pytest
+from cutter import Cutter
 from workers import ANSWER, Answer, Cluster, Worker, cluster
+
+from claude_lab.client import ask
 
 soon = functools.partial(conftest.soon, within=10.0)
 
@@ -69,3 +73,32 @@ def test_it_survives_that_of_the_next_worker_too(shared: Cluster, workers: list[
 
     check_whole(answer)
     assert len(shared.fake.journal) == 2
+
+
+def test_a_worker_that_is_told_to_stop_sends_its_readers_on(shared: Cluster) -> None:
+    """SIGTERM in mid-stream: the client is told `moved`, comes back to the other worker, and has the whole answer."""
+    leaving, staying = (shared.worker(RECOVERY="continue", LEASE="60") for _ in range(2))
+    shared.stall(after=12)
+    with Cutter(leaving.url) as road:
+        answer = ask(road.url, "Hello")
+        for number, _ in enumerate(answer, 1):
+            if number == 8:
+                road.target = httpx.URL(staying.url).host, httpx.URL(staying.url).port
+                leaving.process.terminate()
+
+    assert (answer.text, answer.trace.stop_reason) == (ANSWER, "end_turn")
+    assert [mark.kind for mark in answer.trace.marks].count("moved") == 1
+    assert leaving.process.wait(10) == 0
+
+
+def test_a_worker_whose_runs_are_its_own_sends_nobody_on(shared: Cluster) -> None:
+    """Without Redis a stop ends the stream as a cut: no other worker has the run, so none is promised."""
+    shared.stall(after=12)
+    alone, answer = Worker(ANTHROPIC_API_KEY="lab", ANTHROPIC_BASE_URL=shared.fake.url), Answer()
+    shared.stack.callback(alone.stop)
+    for number, _ in enumerate(answer.ask(shared.http, alone), 1):
+        if number == 8:
+            alone.process.terminate()
+
+    assert "moved" not in answer.kinds
+    assert answer.text != ANSWER
