@@ -52,7 +52,8 @@ def wrong(error: Any) -> str:
     from claude_lab.settings import SECRETS
 
     name = str(error["loc"][0]) if error["loc"] else "settings"
-    return f"{name}: {error['msg']}" + ("." if name in SECRETS else f", not {error['input']!r}.")
+    told = error["msg"].removeprefix("Value error, ")
+    return f"{name}: {told}" + ("." if name in SECRETS else f", not {error['input']!r}.")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from claude_lab import ui, ui_request
 from claude_lab.chats import Chats, SharedChats, Turn
 from claude_lab.framed import HEADERS, FrameResponse
-from claude_lab.intake import made
+from claude_lab.intake import MOST_TOLD, made
 from claude_lab.kinds import FINAL
 from claude_lab.log import Entry
 from claude_lab.runs import STOPPED, LogLost, Run
@@ -184,4 +184,10 @@ def sentence(error: ValueError) -> str:
     """Return what is wrong, in a sentence for a page; pydantic's own text is for developers."""
     if not isinstance(error, ValidationError):
         return str(error)
-    return " ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}." for each in error.errors())
+    told = error.errors(include_url=False, include_input=False)[:MOST_TOLD]
+    return " ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {plain(each['msg'])}." for each in told)
+
+
+def plain(message: str) -> str:
+    """Return a message of pydantic's without what is for developers, and without its end."""
+    return message.removeprefix("Value error, ").rstrip(".")

@@ -88,9 +88,9 @@ def test_a_refusal_quotes_the_beginning_of_what_is_long() -> None:
 
 
 def test_calls_without_number_are_matched_in_one_pass() -> None:
-    """Fifty thousand calls with their results fit; to look for each in a list would take minutes."""
-    calls = [{"type": "tool_use", "id": f"t{n}", "name": "f", "input": {}} for n in range(50_000)]
-    results = [{"type": "tool_result", "tool_use_id": f"t{n}"} for n in range(50_000)]
+    """Twenty thousand calls with their results fit; to look for each in a list would take minutes."""
+    calls = [{"type": "tool_use", "id": f"t{n}", "name": "f", "input": {}} for n in range(20_000)]
+    results = [{"type": "tool_result", "tool_use_id": f"t{n}"} for n in range(20_000)]
     messages = [HI, {"role": "assistant", "content": calls}, {"role": "user", "content": results}]
 
     assert refusal({"messages": messages}) is None

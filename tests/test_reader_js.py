@@ -255,6 +255,27 @@ def test_a_cut_for_good_is_told() -> None:
     assert (closed["text"], silent["text"]) == ("", "naïve 🌊")
 
 
+ENDLESS = """
+const { refusal } = await import(process.argv[1]);
+let sent = 0;
+const body = new ReadableStream({ pull: (to) => { to.enqueue(new Uint8Array(65536).fill(120)); sent += 65536; } });
+const { kind, message } = await refusal(new Response(body, { status: 500 }));
+console.log(JSON.stringify({ kind, long: message.length, sent }));
+"""
+
+
+def test_of_an_endless_refusal_the_beginning_is_read() -> None:
+    """A server that answers an error with bytes without end costs a megabyte, and the sentence stays short."""
+    source = "data:text/javascript;base64," + base64.b64encode(READER.read_bytes()).decode()
+    command = [need("node"), "--input-type=module", "-e", ENDLESS, source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    told = json.loads(done.stdout)
+
+    assert told["kind"] == "server_error"
+    assert told["long"] < 300
+    assert told["sent"] < 2 * 2**20
+
+
 def test_the_documented_loop_runs() -> None:
     """The JavaScript of docs/clients.md, as it stands there, hands the answer on."""
     (block,) = re.findall(r"```js\n(.*?)```", CLIENTS.read_text("utf-8"), re.DOTALL)

@@ -223,12 +223,24 @@ const KINDS = {
 };
 
 function kindOf(status) {
-  return KINDS[status] ?? (status < 400 ? "unknown" : status < 500 ? "invalid_request" : "server_error");
+  return KINDS[status] ?? (status < 300 ? "unknown" : status >= 400 && status < 500 ? "invalid_request" : "server_error");
+}
+
+// The beginning of a body: a refusal is a sentence, whatever a broken server sends.
+async function beginning(response, most = 2 ** 20) {
+  const reader = response.body?.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    for (let read; text.length < most && !(read = await reader.read()).done;) text += decoder.decode(read.value, { stream: true });
+  } catch {} // without a body, or cut: what came is told
+  reader?.cancel().catch(() => {});
+  return text;
 }
 
 // What a refusal says: the server's `detail`, or the beginning of a page.
 export async function refusal(response) {
-  const body = await response.text().catch(() => "");
+  const body = await beginning(response);
   let detail = null;
   try {
     detail = JSON.parse(body).detail;
@@ -236,7 +248,8 @@ export async function refusal(response) {
   if (Array.isArray(detail)) detail = detail.map(({ loc = [], msg }) => `${loc.join(".")}: ${msg}`).join("; ");
   const { status } = response;
   const floor = Number(response.headers.get("retry-after")) || 0;
-  return { kind: kindOf(status), message: `The server answered ${status}: ${detail ?? body.slice(0, 200)}`, status, floor };
+  const told = String(detail ?? body.slice(0, 200)).slice(0, 1000);
+  return { kind: kindOf(status), message: `The server answered ${status}: ${told}`, status, floor };
 }
 
 function newName() {
