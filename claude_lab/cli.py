@@ -48,12 +48,17 @@ def one_sentence() -> Iterator[None]:
 
 
 def wrong(error: Any) -> str:
-    """Return one of pydantic's errors as a sentence, without the value where that is a secret."""
+    """Return one of pydantic's errors as a sentence: our own as it stands, else with the value where it is no secret.
+
+    An error that has no place is about all settings together, and its value holds the key.
+    """
     from claude_lab.settings import SECRETS
 
-    name = str(error["loc"][0]) if error["loc"] else "settings"
-    told = error["msg"].removeprefix("Value error, ")
-    return f"{name}: {told}" + ("." if name in SECRETS else f", not {error['input']!r}.")
+    name = str(error["loc"][0]) if error["loc"] else ""
+    if ours := error.get("ctx", {}).get("error"):
+        return f"{name}: {ours}" if name else str(ours)
+    shown = "" if name in {"", *SECRETS} else f", not {error['input']!r}"
+    return f"{name or 'settings'}: {error['msg']}{shown}."
 
 
 @contextlib.contextmanager

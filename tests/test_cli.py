@@ -133,6 +133,23 @@ def test_serve_without_a_key_says_what_to_do(tmp_path: Path, monkeypatch: pytest
     assert "--fake" in result.output
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("BASE_DELAYS", '{"tired": 1}', "Error: base_delays names ['tired']; use some of"),
+        ("RETRY_BUDGET", '{"ratio": -1}', "Error: retry_budget: A budget of ratio=-1.0"),
+        ("MAX_RETRIES", "many", "not 'many'."),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_shows_no_key(variable: str, value: str, says: str) -> None:
+    """One sentence without anybody's wrapping, and without the other settings, among which the key is."""
+    result = call("serve", "--port", "0", **{variable: value, "ANTHROPIC_API_KEY": "sk-ant-canary-4711"})
+    assert result.exit_code == 2, result.output
+    assert says in result.output
+    assert "Value error" not in result.output
+    assert "canary" not in result.output
+
+
 def test_lint_finds_what_a_bare_location_holds(tmp_path: Path) -> None:
     """A location with nginx's defaults is found wanting, as text and as JSON."""
     conf = tmp_path / "nginx.conf"
