@@ -36,6 +36,8 @@ OLD, NEW = "2023-06-01", "2026-10-21"
 VERSIONS = (OLD, NEW)
 LIMIT_BYTES = 32 * 1024 * 1024
 """A larger body is a 413."""
+STOPS = 8_191
+"""No more stop sequences, as Amazon Bedrock documents it for the same models."""
 DEPTH = 200
 """Deeper JSON is a 400."""
 MOST = 100_000
@@ -92,7 +94,7 @@ COUNTED = {
 OPTIONAL = {
     **COUNTED,
     "stream": boolean,
-    "stop_sequences": array(string()),
+    "stop_sequences": array(string(), at_most=STOPS),
     "metadata": record({}, {"user_id": nullable(string(at_most=256))}),
     "service_tier": one_of("auto", "standard_only"),
     "container": nullable(text_or(mapping)),

@@ -75,22 +75,21 @@ def prefill(body: Mapping[str, Any], version: str) -> str | None:
 
 def tools_answered(body: Mapping[str, Any], version: str) -> str | None:
     """Each `tool_use` has its `tool_result` in the next message, and no result comes without its call."""
-    called: list[str] = []
+    called: dict[str, None] = {}
     for index, message in enumerate(body["messages"]):
-        results = [block["tool_use_id"] for block in blocks(message) if block["type"] == "tool_result"]
-        asked, given = set(called), set(results)
-        if stray := next((each for each in results if each not in asked), None):
+        results = dict.fromkeys(block["tool_use_id"] for block in blocks(message) if block["type"] == "tool_result")
+        if stray := next((each for each in results if each not in called), None):
             return (
                 f"messages.{index}.content: unexpected `tool_use_id` found in `tool_result` blocks: {stray}. "
                 "Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
             )
-        if left := [each for each in called if each not in given]:
+        if left := [each for each in called if each not in results]:
             return (
                 f"messages.{index - 1}: `tool_use` ids were found without `tool_result` blocks immediately after: "
                 f"{', '.join(left)}. Each `tool_use` block must have a corresponding `tool_result` block in the next "
                 "message."
             )
-        called = [block["id"] for block in blocks(message) if block["type"] == "tool_use"]
+        called = dict.fromkeys(block["id"] for block in blocks(message) if block["type"] == "tool_use")
     return None
 
 

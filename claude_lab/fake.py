@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from claude_lab import background, bodies, chance, clock, gate, presets, replies
 from claude_lab.background import Served, TransportProtocol
-from claude_lab.endpoints import NOT_FOUND, Call, Endpoints, read
+from claude_lab.calls import Call, read
+from claude_lab.endpoints import NOT_FOUND, Endpoints
 from claude_lab.journal import Entry, Journal, redact
 from claude_lab.player import Connection, Receive, Scope, Send, play
 from claude_lab.responses import Response, Tags, plain, refused

@@ -14,13 +14,13 @@ from typing import Any
 
 from claude_lab import answers, chance, tokens
 from claude_lab.messages import STOP_REASONS, Block, Json, Reply, Text, Thinking, ToolUse, Usage, cut
+from claude_lab.prompts import blocks_of, place_of, text_of, turns, words_of
 from claude_lab.refusals import sendable
 from claude_lab.samples import sample
 
 REFUSAL = "ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL"
 """The documented test string that makes a model refuse."""
-WANTED = re.compile(r"(\d[\d,]*)[ -](words?|tokens?)\b")
-INTERRUPTED = re.compile(r"interrupted and ended with\s+(.*?)\.?\s*continue from where", re.I | re.S)
+WANTED = re.compile(r"(?<![\d,])(\d[\d,]{0,9})[ -](words?|tokens?)\b")
 CONTINUE = re.compile(r"continue (exactly )?from where", re.I)
 THINK_FROM = 256
 """Below so many `max_tokens` a model that thinks of its own accord goes straight to the answer."""
@@ -70,24 +70,6 @@ def ident(prefix: str, *parts: int, length: int = 22) -> str:
     return f"{prefix}_01{''.join(letters)}"
 
 
-def text_of(content: Any) -> str:
-    """Return the text of a message's content."""
-    if isinstance(content, str):
-        return content
-    return "\n".join(block.get("text", "") for block in content or () if block.get("type") == "text")
-
-
-def blocks_of(message: Mapping[str, Any], kind: str) -> list[Json]:
-    """Return the blocks of one type in a message."""
-    content = message.get("content")
-    return [block for block in content if block.get("type") == kind] if isinstance(content, list) else []
-
-
-def turns(body: Mapping[str, Any], role: str) -> list[str]:
-    """Return the texts of all messages of a role."""
-    return [text_of(message["content"]) for message in body["messages"] if message["role"] == role]
-
-
 @functools.lru_cache(maxsize=256)
 def pieces_of(seed: int, text: str) -> tuple[str, ...]:
     """Cut a text into deltas: the same way for the same seed, and remembered."""
@@ -133,16 +115,6 @@ def continued(prompts: Sequence[str], said: Sequence[str], voice: Voice) -> str:
     return (PREAMBLE if voice.preamble else "") + whole[start:]
 
 
-def place_of(whole: str, plea: str, turn: str) -> int:
-    """Return where an answer broke off: behind the model's own turn, else behind what is quoted of it, else 0."""
-    if turn and whole.startswith(turn):
-        return len(turn)
-    quoted = INTERRUPTED.search(plea)
-    tail = ((quoted[1].strip("[]\"' \n") if quoted else "") or turn).rstrip()[-60:]
-    place = whole.find(tail) if tail else -1
-    return place + len(tail) if place >= 0 else 0
-
-
 def thinks(body: Mapping[str, Any], voice: Voice, *, by_default: bool) -> bool:
     """Tell whether the reply begins with thinking: as the request says, else as the voice, else as the model.
 
@@ -175,11 +147,6 @@ def chosen_tool(body: Mapping[str, Any]) -> Json | None:
         return next((tool for tool in tools if tool["name"] == choice["name"]), None)
     prompt = (turns(body, "user") or [""])[-1].lower()
     return next((tool for tool in tools if tool["name"].lower().replace("_", " ") in prompt), tools[0])
-
-
-def words_of(prompt: str) -> str:
-    """Return the prompt's last two words: what the strings of a tool's input say."""
-    return " ".join(re.findall(r"[\w-]+", prompt)[-2:]) or "example"
 
 
 def called(tool: Json, prompt: str, room: int, id: str) -> tuple[ToolUse, int, str]:

@@ -6,6 +6,7 @@ Divergence 1: `not`, `if`, `contains`, `dependentRequired` and references to oth
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,10 +58,10 @@ class Sampler:
     def of(self, schema: Any, deep: int = 0, nth: int = 0) -> Any:
         """Return a value that fits; `nth` tells the items of a list apart."""
         flat = self.flat(schema, deep)
-        if "const" in flat:
-            return flat["const"]
-        if flat.get("enum"):
-            return flat["enum"][nth % len(flat["enum"])]
+        if "const" in flat or flat.get("enum"):
+            held = flat["const"] if "const" in flat else flat["enum"][nth % len(flat["enum"])]
+            self.room -= len(json.dumps(held)) // 20
+            return held
         return MAKERS[kind_of(flat)](self, flat, deep, nth)
 
     def flat(self, schema: Any, deep: int, seen: tuple[str, ...] = ()) -> Schema:
@@ -99,7 +100,9 @@ class Sampler:
         known = flat.get("properties") or {}
         least = min(whole(flat, "minProperties", 0), ROOM)
         names = list(flat.get("required", known if deep < DEEP else ()))
-        names += [name for name in known if name not in names][: max(0, least - len(names))]
+        if least > len(names):
+            given = set(names)
+            names += [name for name in known if name not in given][: least - len(names)]
         names += [f"key{index}" for index in range(len(names), least)]
         if deep > DEEPEST or self.room < 0:
             return {}
@@ -145,7 +148,8 @@ class Sampler:
 def chosen(options: Sequence[Any], deep: int) -> Any:
     """Return the option to take: the first that is not null; deep down null, or one that refers to nothing."""
     nulls = [option for option in options if isinstance(option, Mapping) and option.get("type") == "null"]
-    rest = [option for option in options if option not in nulls] or nulls
+    others = [option for option in options if not isinstance(option, Mapping) or option.get("type") != "null"]
+    rest = others or nulls
     if deep < DEEP:
         return rest[0]
     plain = [option for option in rest if not isinstance(option, Mapping) or "$ref" not in option]

@@ -155,17 +155,21 @@ def tool_input(value: Any, path: str) -> Problem | None:
     return valid(given, path)
 
 
+COMPARED = 1_000
+"""So many values of two enumerations are compared."""
+
+
 def both(one: Any, other: Any) -> Any:
     """Return the one schema that asks for two."""
     return one if one == other else {"allOf": [one, other]}
 
 
 def common(one: Any, other: Any) -> Any:
-    """Return the types, or the values, that both allow."""
+    """Return the types, or the values, that both allow, as far as they are compared."""
     first, second = (each if isinstance(each, list) else [each] for each in (one, other))
     if "number" in second and "integer" in first:
         return "integer"
-    return [each for each in first if each in second] or one
+    return [each for each in first[:COMPARED] if each in second[:COMPARED]] or one
 
 
 JOINED: dict[str, Callable[[Any, Any], Any]] = {

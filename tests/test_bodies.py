@@ -218,6 +218,45 @@ def test_any_bytes_are_refused(api: httpx.Client, raw: bytes) -> None:
     answered(api.post("/v1/messages/batches", content=raw))
 
 
+CALLS = [f"toolu_{index}" for index in range(20_000)]
+HOSTILE: dict[str, dict[str, Any]] = {
+    "digits": {"messages": [{"role": "user", "content": "1" * 200_000}]},
+    "pleas": {
+        "messages": [{"role": "user", "content": "continue from where " + "interrupted and ended with " * 20_000}]
+    },
+    "spaces": {"messages": [{"role": "user", "content": " " * 2_000_000 + "x"}]},
+    "stops": {"stop_sequences": [f"#{index}" for index in range(9_000)]},
+    "calls": {
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": each, "name": "look", "input": {}} for each in CALLS],
+            },
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": each} for each in CALLS]},
+        ]
+    },
+    "a pattern": {
+        "tool_choice": {"type": "any"},
+        "tools": [
+            {
+                "name": "look",
+                "input_schema": {"type": "object", "properties": {"a": {"pattern": "((a+)+){30}(?<=z)"}}},
+            }
+        ],
+    },
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_bodies_are_answered_and_hold_nobody_up(api: httpx.Client, name: str) -> None:
+    """Texts, lists and patterns that a careless reader compares with each other forever: an answer or a 4xx."""
+    plain = {name: held for name, held in ASKING.items() if name not in ("tools", "tool_choice")}
+
+    answered(api.post("/v1/messages", json={**plain, **HOSTILE[name]}))
+
+
 def test_fifty_megabytes_are_413(api: httpx.Client) -> None:
     """A body of 50 MB is refused, and the connection lives on."""
     assert api.post("/v1/messages", content=b" " * 50_000_000).status_code == 413
