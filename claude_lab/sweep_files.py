@@ -13,7 +13,8 @@ retry_after = "seconds"
 start = 60
 stop = 120
 
-[grid]                    # any fields of RetryPolicy, a value or a list; `seeds` is the number of days
+[grid]                    # any fields of RetryPolicy, a value or a list (a budget or a pacer is a table of its fields);
+                          # `seeds` is the number of days
 max_retries = [0, 1, 2, 4, 8]
 base_delay = [0.5, 1.0, 2.0]
 seeds = 20
@@ -28,17 +29,18 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from claude_lab.limits import Limits
 from claude_lab.racing import Goal
 from claude_lab.recommendation import Recommendation
-from claude_lab.retry import RetryPolicy
+from claude_lab.retry import Budget, Pacer, RetryPolicy
 from claude_lab.scenario import Outage, Scenario
 from claude_lab.sweeps import Sweep, sweep
 
+T = TypeVar("T")
 SECTIONS = ("scenario", "grid", "goal")
 
 
@@ -82,6 +84,16 @@ def table(told: Any, where: str, words: Sequence[str]) -> dict[str, Any]:
     return told
 
 
+def made(kind: type[T], told: Any, where: str) -> T:
+    """Return the value that a table stands for. Raises ValueError for a field that is strange or lacking."""
+    known: Any = fields(kind)  # type: ignore[arg-type]  # only dataclasses come here
+    given = table(told, where, [field.name for field in known])
+    needed = [field.name for field in known if {field.default, field.default_factory} == {MISSING}]
+    if lacking := [name for name in needed if name not in given]:
+        raise ValueError(f"[{where}] has no {lacking[0]!r}; give it a value.")
+    return kind(**given)
+
+
 def scenario_of(told: Any) -> Scenario:
     """Return the scenario of a section."""
     shape = told.get("shape", "bursty") if isinstance(told, dict) else "bursty"
@@ -94,11 +106,20 @@ def scenario_of(told: Any) -> Scenario:
     changes: dict[str, Any] = {name: given[name] for name in ("pace", "seed") if name in given}
     scenario: Scenario = getattr(Scenario, shape)(**own)
     if "limits" in given:
-        words = [field.name for field in fields(Limits)]
-        changes["limits"] = Limits(**table(given["limits"], "scenario.limits", words))
+        changes["limits"] = made(Limits, given["limits"], "scenario.limits")
     if "outages" in given:
         changes["outages"] = [outage_of(each) for each in listed(given["outages"])]
     return replace(scenario, **changes)
+
+
+def grid_of(told: Any) -> dict[str, Any]:
+    """Return the axes of a grid, tables for a budget or a pacer as what they stand for."""
+    grid = dict(table(told, "grid", GRID))
+    for name, kind in (("budget", Budget), ("pacer", Pacer)):
+        if name in grid:
+            several = grid[name] if isinstance(grid[name], list) else [grid[name]]
+            grid[name] = [made(kind, each, f"grid.{name}") for each in several]
+    return grid
 
 
 def listed(told: Any) -> list[Any]:
@@ -123,7 +144,7 @@ def read(path: str | Path) -> Experiment:
         told = tomllib.loads(where.read_text(encoding="utf-8"))
         if strange := set(told).difference(SECTIONS):
             raise ValueError(f"section {sorted(strange)[0]!r} is unknown; use {', '.join(SECTIONS)}")
-        goal = Goal(**table(told["goal"], "goal", ("success", "p95_ttft"))) if "goal" in told else None
-        return Experiment(scenario_of(told.get("scenario", {})), table(told.get("grid", {}), "grid", GRID), goal)
+        goal = made(Goal, told["goal"], "goal") if "goal" in told else None
+        return Experiment(scenario_of(told.get("scenario", {})), grid_of(told.get("grid", {})), goal)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where.name} is not an experiment: {error}") from error

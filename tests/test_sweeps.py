@@ -15,7 +15,7 @@ from claude_lab.metrics import METRICS
 from claude_lab.model import traffic_of
 from claude_lab.racing import Goal, Race
 from claude_lab.recommendation import line_of
-from claude_lab.retry import Pacer, RetryPolicy
+from claude_lab.retry import Budget, Pacer, RetryPolicy
 from claude_lab.scenario import Scenario
 from claude_lab.sweeps import Sweep, sweep
 
@@ -350,6 +350,10 @@ def test_an_experiment_is_read_from_a_file(tmp_path: Path):
     ("[[scenario.outages]]\nstart = 5\n", "has no end or no beginning; give start and stop"),
     ("[[scenario.outages]]\nstart = 5\nstop = 'x'\n", "An outage from 5 to 'x' is none"),
     ("[grid]\nexecutor = 5\n", r"'executor' means nothing in \[grid\]; use some of seeds, patience, max_retries"),
+    ("[grid]\nbudget = 5\n", r"\[grid.budget\] must be a table, not 5"),
+    ("[grid]\nbudget = {ratio = 'x'}\n", "A budget of ratio='x'"),
+    ("[grid]\npacer = {speed = 1}\n", r"'speed' means nothing in \[grid.pacer\]; use some of rate, burst"),
+    ("[grid]\npacer = {burst = 2}\n", r"\[grid.pacer\] has no 'rate'; give it a value"),
     ("[goal]\nspeed = 2\n", r"'speed' means nothing in \[goal\]; use some of success, p95_ttft"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_meant_says_why(tmp_path: Path, text: str, word: str):
@@ -359,6 +363,16 @@ def test_a_file_that_cannot_be_meant_says_why(tmp_path: Path, text: str, word: s
 
     with pytest.raises(ValueError, match=word):
         sweep_files.read(file)
+
+
+def test_a_file_may_sweep_a_budget_and_a_pacer(tmp_path: Path):
+    """Each is a table, several are a list of tables."""
+    file = tmp_path / "experiment.toml"
+    file.write_text("[grid]\nbudget = [{ratio = 0.1}, {ratio = 0.5, burst = 3}]\npacer = {rate = 1.5}\n")
+
+    grid = sweep_files.read(file).grid
+
+    assert grid == {"budget": [Budget(ratio=0.1), Budget(ratio=0.5, burst=3)], "pacer": [Pacer(rate=1.5)]}
 
 
 def test_pictures_are_drawn_from_the_same_arrays(swept: Sweep):
