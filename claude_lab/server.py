@@ -39,7 +39,7 @@ from claude_lab.kinds import RUN
 from claude_lab.mending import last_frame, mended
 from claude_lab.probe import Probe
 from claude_lab.recovery import Came
-from claude_lab.redis_log import THOUSAND
+from claude_lab.redis_scripts import THOUSAND
 from claude_lab.retry import Attempt, RetryPolicy
 from claude_lab.runs import Bounds, LogLost, Run, Runs, Writer, new_name
 from claude_lab.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_lab.log import Entry, Log, encode
@@ -21,6 +21,7 @@ def filled(*turns: tuple[int, list[tuple[str, dict[str, object]]]]) -> Log:
     return log
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 @given(st.lists(st.tuples(KINDS, FRAMES)))
 def test_a_frame_is_read_back_from_its_bytes(frames: list[tuple[str, dict[str, object]]]) -> None:
     """Types, frames and numbers come back as they were given, half a character too."""

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from redis_server import redis_server
 
-from claude_lab.redis_log import THOUSAND, Database, RedisLog
+from claude_lab.redis_log import Database, RedisLog
+from claude_lab.redis_scripts import THOUSAND
 from claude_lab.runs import LogLost, new_name
 
 REQUEST = {"model": "m", "messages": [{"role": "user", "content": "naïve 🌊"}]}
