@@ -13,7 +13,7 @@ from anthropic.types.beta import beta_tool_result_block_param
 from anthropic.types.beta import message_count_tokens_params as beta_count_params
 from anthropic.types.beta import message_create_params as beta_create_params
 
-from claude_lab import bodies, clauses
+from claude_lab import bodies, catalogue, clauses
 from claude_lab.blocks import BLOCK, INNER
 
 IN_HEADERS = {"betas", "user_profile_id", "workspace_id"}
@@ -106,3 +106,11 @@ def test_every_block_inside_a_result_is_known(union: Any) -> None:
     for kind in kinds:
         problem = INNER({"type": kind}, "")
         assert problem is None or "does not match" not in problem.message
+
+
+def test_every_model_of_the_sdk_is_in_the_catalogue() -> None:
+    """No model that the SDK names is unknown to the fake."""
+    named = {name for each in typing.get_args(types.ModelParam) for name in typing.get_args(each)}
+
+    assert len(named) > 10
+    assert sorted(named - set(catalogue.MODELS)) == []
