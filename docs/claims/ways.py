@@ -22,7 +22,17 @@ from claims.claim import outcome_of
 from claude_lab.background import Portal
 from claude_lab.sockets import listen
 
-LINES = """
+
+@dataclass(frozen=True)
+class Way:
+    """The source of a server, and of its reader."""
+
+    server: str
+    reader: str
+
+
+LINES = Way(
+    """
 import json
 from fastapi.responses import StreamingResponse
 @app.post("/")
@@ -31,13 +41,16 @@ async def answer(ask: Ask):
         for piece in pieces(ask):
             yield json.dumps(piece) + "\\n"
     return StreamingResponse(write(), media_type="application/jsonl")
-""", """
+""",
+    """
 import httpx
 with httpx.stream("POST", f"http://{place}", json=question) as response:
     for line in response.iter_lines():
         got.append(json.loads(line))
-"""  # fmt: skip
-EVENTS = """
+""",
+)
+EVENTS = Way(
+    """
 import json
 from fastapi.responses import StreamingResponse
 @app.post("/")
@@ -46,14 +59,17 @@ async def answer(ask: Ask):
         for piece in pieces(ask):
             yield f"data: {json.dumps(piece)}\\n\\n"
     return StreamingResponse(write(), media_type="text/event-stream")
-""", """
+""",
+    """
 import httpx
 with httpx.stream("POST", f"http://{place}", json=question) as response:
     for line in response.iter_lines():
         if line.startswith("data:"):
             got.append(json.loads(line[5:]))
-"""  # fmt: skip
-SOCKET = """
+""",
+)
+SOCKET = Way(
+    """
 from fastapi import WebSocket
 @app.websocket("/")
 async def answer(socket: WebSocket):
@@ -62,14 +78,16 @@ async def answer(socket: WebSocket):
     for piece in pieces(ask):
         await socket.send_json(piece)
     await socket.close()
-""", """
+""",
+    """
 import json
 from websockets.sync.client import connect
 with connect(f"ws://{place}") as socket:
     socket.send(json.dumps(question))
     for message in socket:
         got.append(json.loads(message))
-"""  # fmt: skip
+""",
+)
 
 
 class Ask(pydantic.BaseModel):
@@ -109,28 +127,37 @@ class Simple:
     socket: int
     events_need: tuple[str, ...]
     socket_needs: tuple[str, ...]
+    events_unasked: int
+    socket_unasked: int
     came_back_with: str
     fetches: int
 
 
 def three_ways(question: bool = True, extra: str = "", ids: bool = True) -> Simple:
-    """Push an answer to a question in three ways, in as few statements as it takes, and count them."""
-    lines, events, socket = (run(*way, question=question, extra=extra) for way in (LINES, EVENTS, SOCKET))
+    """Push an answer to a question in three ways, in as few statements as it takes, and count them.
+
+    Without a `question` the answer is pushed unasked; an `extra` is one of uvicorn's, whose packages are there then;
+    without `ids` the browser's stream has none.
+    """
+    lines, events, socket = (run(way, question=question, extra=extra) for way in (LINES, EVENTS, SOCKET))
+    unasked = [run(way, question=False, extra=extra) for way in (EVENTS, SOCKET)]
     browser = outcome_of(clients.event_source) if ids else clients.event_source(ids=False)
     return Simple(
-        lines.whole and events.whole and socket.whole,
+        all(way.whole for way in (lines, events, socket, *unasked)),
         lines.statements,
         events.statements,
         socket.statements,
         events.packages,
         socket.packages,
+        *(way.statements for way in unasked),
         browser.came_back_with,
         browser.fetches_after_a_cut,
     )
 
 
-def run(server: str, reader: str, *, question: bool, extra: str) -> Code:
+def run(way: Way, *, question: bool, extra: str) -> Code:
     """Serve and read one way; count its statements."""
+    server, reader = way.server, way.reader
     for old, new in () if question else WITHOUT_A_QUESTION.items():
         server, reader = server.replace(old, new), reader.replace(old, new)
     asked, told, got = {"message": "Why is the sky blue?"}, [*bench.TEXT.split(), "two\nlines"], list[Any]()
