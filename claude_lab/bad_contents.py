@@ -151,6 +151,13 @@ CONTENTS: tuple[tuple[str, str, dict[str, Any], str, str], ...] = (
         "API docs: strict tool use",
     ),
     (
+        "strict_schemas_have_no_bounds",
+        "Structured output with bounds",
+        {"output_config": {"format": {"type": "json_schema", "schema": {"type": "integer", "minimum": 1}}}},
+        "For 'integer' type, property 'minimum' is not supported",
+        REPORTED,
+    ),
+    (
         "output_formats_are_closed",
         "Structured output whose objects take more properties",
         {"output_config": {"format": {"type": "json_schema", "schema": WEATHER["input_schema"]}}},

@@ -124,14 +124,41 @@ OBJECT = record(
 """The top of a tool's schema."""
 
 
+UNSUPPORTED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("integer", "number"), ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+    ),
+    "string": ("minLength", "maxLength"),
+    "array": ("maxItems",),
+    "object": ("minProperties", "maxProperties"),
+}
+"""What strict tools and structured output cannot keep to, by type; `minItems` may be 0 or 1."""
+
+
+def beyond(found: Schema) -> str | None:
+    """Return why one level of a schema is beyond what strict tools and structured output can keep to."""
+    kind = found.get("type")
+    if not isinstance(kind, str):
+        return None
+    if kind == "object" and found.get("additionalProperties") is not False:
+        return "For 'object' type, 'additionalProperties' must be explicitly set to false"
+    named = sorted(name for name in UNSUPPORTED.get(kind, ()) if name in found)
+    if kind == "array" and found.get("minItems", 0) not in (0, 1):
+        named.append("minItems")
+    if not named:
+        return None
+    told = f"property '{named[0]}' is" if len(named) == 1 else f"properties {', '.join(named)} are"
+    return f"For '{kind}' type, {told} not supported"
+
+
 def closed(value: Any, path: str) -> Problem | None:
-    """Fit a schema none of whose objects take more properties than it names."""
+    """Fit a schema that can be kept to by force: no object takes more properties than named, nothing has bounds."""
     inside = [value]
     while inside:
         found = inside.pop()
         if isinstance(found, Mapping):
-            if found.get("type") == "object" and found.get("additionalProperties") is not False:
-                return Problem(path, "For 'object' type, 'additionalProperties' must be explicitly set to false")
+            if why := beyond(found):
+                return Problem(path, why)
             inside += [held for name, held in found.items() if name not in ("const", "enum", "default", "examples")]
         elif isinstance(found, list):
             inside += found

@@ -164,6 +164,7 @@ MUTANTS = (
     Mutant("adaptive-thinking-needs-a-later-model", clauses, "RULES", without_clause(clauses.thinking_is_known)),
     Mutant("adaptive-thinking-takes-no-forced-tool", clauses, "THINKING", becomes(("enabled",))),
     Mutant("strict-schemas-are-closed", schemas, "closed", always(None)),
+    Mutant("strict-schemas-have-no-bounds", schemas, "UNSUPPORTED", becomes({})),
     Mutant("image-data-is-base64", binascii, "a2b_base64", always(b"")),
     Mutant("max-tokens-has-a-maximum", clauses, "RULES", without_clause(clauses.output_fits)),
     Mutant("surrogates-are-refused", bodies, "parse", lambda o: lambda raw: o(raw.replace(b"\\ud83d", b"x"))),

@@ -72,9 +72,21 @@ ASKING: dict[str, Any] = {
     "tool_choice": {"type": "tool", "name": "look"},
     "messages": [{"role": "user", "content": "Look at it."}],
 }
+CLOSED: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "n": {"$ref": "#/$defs/x"},
+        "e": {"enum": ["a", None]},
+        "l": {"type": "array", "items": {"type": "string", "format": "date"}, "minItems": 1},
+        "d": {"type": "integer", "description": "Two or more. {minimum: 2}"},
+    },
+    "required": ["n", "e", "l", "d"],
+    "$defs": {"x": {"anyOf": [{"type": "null"}, {"type": "number"}]}},
+}
 SHAPED = {
     **{name: held for name, held in ASKING.items() if "tool" not in name},
-    "output_config": {"format": {"type": "json_schema", "schema": SCHEMA}},
+    "output_config": {"format": {"type": "json_schema", "schema": CLOSED}},
 }
 WRONG: tuple[Any, ...] = (None, True, 0, -1, 1.5, 10**40, "", "x", [], [[]], [None], {}, {"type": "x"}, {"type": []})
 JSON_VALUES = st.recursive(
