@@ -7,24 +7,21 @@ typed helper costs more per event than all the rest together. What arrived in on
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
-import aiohttp
 import anthropic
 import httpx2
-import orjson
 
 from claude_lab import sse
 from claude_lab.attempts import Attempts, pieces
 from claude_lab.events import MISSHAPEN, Unreadable, readable, says
 from claude_lab.failure import failure_of_response
+from claude_lab.incoming import body_of, drain, parsed
+from claude_lab.patience import Patience
 from claude_lab.retrying import (
     Refused,
     RetryMiddleware,
@@ -49,13 +46,9 @@ __all__ = [
 ]
 
 CONNECT = 10.0
-NEAR = 1.0
-"""Seconds in which the end of a body follows the end of its answer, so that the connection can serve again."""
 MOST_BYTES = 16 * 2**20
 MOST_HELD_BYTES = 2**20
 """Bytes of events at most before the first content: they are held until it comes."""
-PIECE = 16_384
-"""Bytes of one read at most: what follows from them still lies in the processor's cache when it is written."""
 Batch = list[dict[str, Any]]
 
 
@@ -207,58 +200,6 @@ async def read(
         raise Truncated("The stream ended without message_stop; what came is not the whole answer.")
 
 
-async def drain(next_bytes: Callable[[], Awaitable[bytes]]) -> None:
-    """Read a body to its end, if that is near; what follows a whole answer can take nothing from it."""
-    with contextlib.suppress(TimeoutError, aiohttp.ClientError, httpx2.HTTPError):
-        async with asyncio.timeout(NEAR):
-            while await next_bytes():
-                pass
-
-
-def body_of(response: Any) -> Callable[[], Awaitable[bytes]]:
-    """Return what awaits the next bytes of a body, b"" at its end.
-
-    The SDK's transport hands them on through four generators; behind it is aiohttp's own reader, which is used when it
-    is found.
-    """
-    if not plain(response):
-        return partial(anext, response.iter_bytes(), b"")
-    behind = getattr(getattr(response.http_response.stream, "_stream", None), "_aiohttp_response", None)
-    if behind is None:
-        return partial(anext, response.http_response.aiter_raw(), b"")
-    read_any: Callable[[], Awaitable[bytes]] = partial(behind.content.read, PIECE)
-    return read_any
-
-
-def parsed(payloads: list[bytes]) -> Iterable[dict[str, Any]]:
-    """Return the events: by one call of the parser for all, else one after the other, up to one that it does not take.
-
-    Raises ValueError while they are read.
-    """
-    try:
-        events: list[dict[str, Any]] = orjson.loads(b"[%b]" % b",".join(payloads))
-    except orjson.JSONDecodeError:
-        return map(parse, payloads)
-    return events if len(events) == len(payloads) else map(parse, payloads)
-
-
-def parse(data: bytes) -> dict[str, Any]:
-    """Return one event. Raises ValueError for what is no JSON."""
-    try:
-        event: dict[str, Any] = orjson.loads(data)
-    except orjson.JSONDecodeError:  # half a surrogate pair, say, which the standard parser takes
-        try:
-            event = json.loads(data.decode("utf-8", "replace"))
-        except RecursionError:
-            raise Unreadable("The upstream sent an event that is nested too deep to be read.") from None
-    return event
-
-
-def plain(response: Any) -> bool:
-    """Whether the body's bytes are not compressed and need no decoding."""
-    return bool(response.headers.get("content-encoding", "identity") == "identity")
-
-
 def settle_event(event: dict[str, Any], usage: dict[str, Any]) -> bool:
     """Note an event's usage and return whether it is the last. Raises Refused for an in-stream `error`."""
     kind = event["type"]
@@ -276,51 +217,3 @@ def has_counts(event: dict[str, Any]) -> bool:
     """Whether what an event counts, if anything, are counts: by any other its cost is not known."""
     told = event.get("message", event).get("usage") or {}
     return bool(readable(told) == told)
-
-
-class Patience:
-    """How long content may stay away; pings keep a socket alive and say nothing.
-
-    One timer serves the whole stream and moves on when it fires too early: a timer for each read costs more than the
-    read does. A context manager around the reads: it raises TimeoutError when the patience is over, and aiohttp's
-    errors in the transport's words.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.loop = asyncio.get_running_loop()
-        self.waits: asyncio.Task[Any] | None = None
-        self.over_now = False
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin the wait anew."""
-        self.until = self.loop.time() + self.seconds
-
-    def wait(self) -> None:
-        """Say that the current task waits for bytes from now on."""
-        self.waits = asyncio.current_task(self.loop)
-
-    def rest(self) -> None:
-        """Say that nobody waits: whoever takes a batch may keep it for long."""
-        self.waits = None
-
-    def _fire(self) -> None:
-        left = self.until - self.loop.time()
-        if left <= 0 and self.waits is not None:
-            self.over_now = True
-            self.waits.cancel()
-        else:
-            self.timer = self.loop.call_later(left if left > 0 else self.seconds, self._fire)
-
-    def __enter__(self) -> Self:
-        self.timer = self.loop.call_at(self.until, self._fire)
-        self.wait()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.timer.cancel()
-        if isinstance(error, aiohttp.ClientError):
-            raise httpx2.ReadError(str(error)) from error
-        if isinstance(error, asyncio.CancelledError) and self.over_now and self.waits and not self.waits.uncancel():
-            raise TimeoutError(f"No content came for {self.seconds} seconds.") from None

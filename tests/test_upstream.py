@@ -14,12 +14,13 @@ import pytest
 from origin import CHUNKED, Origin, chunk, origin
 from pydantic import SecretStr
 
-from claude_lab import faults, upstream
+from claude_lab import faults, incoming
 from claude_lab.attempts import Attempts
 from claude_lab.background import portal
 from claude_lab.events import Unreadable
 from claude_lab.fake import FakeClaude
 from claude_lab.frames import STOP, frame
+from claude_lab.incoming import body_of
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
 from claude_lab.retry import RetryPolicy
@@ -27,7 +28,7 @@ from claude_lab.retrying import Refused, Truncated
 from claude_lab.scenario import Scenario
 from claude_lab.settings import Settings
 from claude_lab.spending import CeilingReached, Ledger, cost
-from claude_lab.upstream import Batch, body_of, events, failure_of, make_client
+from claude_lab.upstream import Batch, events, failure_of, make_client
 
 MODEL = "claude-haiku-5-5"
 ASK = {"model": MODEL, "max_tokens": 500, "messages": [{"role": "user", "content": "Hello"}]}
@@ -254,7 +255,7 @@ def test_only_content_renews_the_patience(event: dict[str, Any]) -> None:
 
 def test_a_whole_answer_waits_for_no_end_of_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """An upstream that neither ends the body nor closes after `message_stop` is left."""
-    monkeypatch.setattr(upstream, "NEAR", 0.05)
+    monkeypatch.setattr(incoming, "NEAR", 0.05)
 
     async def linger(origin: Origin, writer: asyncio.StreamWriter) -> None:
         writer.write(CHUNKED + chunk(BEGUN + OPENED + WORD + ENDED))
