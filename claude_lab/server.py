@@ -36,6 +36,7 @@ from claude_lab.framed import FrameResponse
 from claude_lab.guard import Guard
 from claude_lab.intake import BODY, MOST_TOLD, chat
 from claude_lab.kinds import RUN
+from claude_lab.leaving import heard
 from claude_lab.mending import last_frame, mended
 from claude_lab.probe import Probe
 from claude_lab.recovery import Came
@@ -226,7 +227,8 @@ def create_app(
             await asyncio.to_thread(load_upstream)
         if say is not None:
             say(entry.retries(chosen, relay.policy))
-        yield
+        with heard(relay.leave) if chosen.redis_url is not None else contextlib.nullcontext():
+            yield
         await relay.close()
 
     app = FastAPIOffline(title="claude_lab", version="0.1.0", lifespan=lifespan, redoc_url=None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,13 +30,20 @@ WITHIN = 30.0
 
 
 class Worker:
-    """One server process; `kill` is kill -9."""
+    """One server process, by `claude-lab serve` or by uvicorn; `kill` is kill -9."""
 
-    def __init__(self, **environment: str) -> None:
+    serve = ("claude_lab", "serve", "--port", "0")
+    uvicorn = ("uvicorn", "--factory", "claude_lab.server:create_app", "--port", "0", "--no-use-colors")
+    says = re.compile(r"(?:listening|Uvicorn running) on (\S+)")
+
+    def __init__(self, *, command: Sequence[str] = serve, **environment: str) -> None:
         clean = {name: value for name, value in os.environ.items() if name not in ("TOKEN", "REDIS_URL")}
-        command = [sys.executable, "-m", "claude_lab", "serve", "--port", "0"]
         self.process = subprocess.Popen(
-            command, env=clean | environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, "-m", *command],
+            env=clean | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if command is self.uvicorn else subprocess.DEVNULL,
+            text=True,
         )
         self._url = ""
 
@@ -47,8 +55,8 @@ class Worker:
             line = self.process.stdout.readline()
             if not line:
                 raise RuntimeError("The server stopped while starting.")
-            if line.startswith("listening on "):
-                self._url = line.split()[-1]
+            if found := self.says.search(line):
+                self._url = found[1]
         return self._url
 
     def kill(self) -> None:
@@ -129,10 +137,10 @@ class Cluster:
         self.settings = settings
         self.http = stack.enter_context(httpx.Client(timeout=WITHIN, trust_env=False))
 
-    def worker(self, **settings: str) -> Worker:
+    def worker(self, *, command: Sequence[str] = Worker.serve, **settings: str) -> Worker:
         """Start a worker; `settings` are environment variables."""
         usual = {"ANTHROPIC_API_KEY": "lab", "ANTHROPIC_BASE_URL": self.fake.url, "REDIS_URL": self.redis_url}
-        made = Worker(**usual | self.settings | settings)
+        made = Worker(command=command, **usual | self.settings | settings)
         self.stack.callback(made.stop)
         return made
 
