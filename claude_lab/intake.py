@@ -8,8 +8,10 @@ their number is bounded too.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from fastapi.exceptions import RequestValidationError
@@ -28,7 +30,6 @@ MOST_TOLD = 10
 LONGEST_PLACE = 100
 BODY = {"content": {"application/json": {"schema": ChatRequest.model_json_schema()}}, "required": True}
 """What the documentation says of the body."""
-TURNS = ThreadPoolExecutor(1, "claude-lab-intake")
 T = TypeVar("T")
 
 
@@ -36,7 +37,13 @@ async def made(raw: bytes, make: Callable[[Any], T]) -> T:
     """Return what `make` makes of a body's JSON. Raises ValueError for what is none, and what `make` raises."""
     if len(raw) <= LARGE_BYTES:
         return make(parse(raw))
-    return await asyncio.get_running_loop().run_in_executor(TURNS, lambda: make(parse(counted(raw))))
+    return await asyncio.get_running_loop().run_in_executor(turns(os.getpid()), lambda: make(parse(counted(raw))))
+
+
+@lru_cache(maxsize=1)
+def turns(process: int) -> ThreadPoolExecutor:
+    """Return the one thread of a process; what forks has none of its parent's."""
+    return ThreadPoolExecutor(1, "claude-lab-intake")
 
 
 def counted(raw: bytes) -> bytes:

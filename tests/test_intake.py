@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from claude_lab.background import serve
 from claude_lab.bodies import MOST
 from claude_lab.conversation import ChatRequest, refusal
-from claude_lab.intake import LARGE_BYTES, MOST_TOLD, MOST_VALUES, made
+from claude_lab.intake import LARGE_BYTES, MOST_TOLD, MOST_VALUES, made, turns
 from claude_lab.server import create_app
 from claude_lab.settings import Settings
 
@@ -108,3 +109,12 @@ def test_a_large_body_is_read_beside_the_loop(large: bool) -> None:
 
     assert length == len(raw) - len(b'{"message":""}')
     assert ("intake" in thread) == large
+
+
+def test_a_process_that_forks_reads_large_bodies_too() -> None:
+    """The thread of the parent is not the child's: it takes one of its own, and does not wait for ever."""
+    raw = b'{"message":"%b"}' % (b"a" * LARGE_BYTES)
+    assert asyncio.run(made(raw, len)) == 1
+
+    assert turns(-1) is not turns(os.getpid())
+    assert asyncio.run(made(raw, len)) == 1
