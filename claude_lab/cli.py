@@ -5,118 +5,19 @@ Exit codes: 0 done, 1 something was found or failed, 2 a command that cannot be 
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import json
 import os
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from claude_lab.amounts import is_amount
-
-HERE = Path(__file__).parent
-LESSONS = "claude_lab_lessons"
-FIRST = "00_map.ipynb"
-Command = Callable[..., Any]
-
-
-class Refused(click.ClickException):
-    """A command that cannot be carried out."""
-
-    exit_code = 2
-
-
-@contextlib.contextmanager
-def one_sentence() -> Iterator[None]:
-    """Say what a user can mend (a taken port, a file that is none, a wrong value) without a traceback."""
-    try:
-        yield
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        raise Refused(f"{error.strerror or error}{where}") from None
-    except ValueError as error:
-        told = getattr(error, "errors", None)  # pydantic's error is a paragraph
-        first = told()[0] if told is not None else None
-        raise Refused(wrong(first) if first else str(error)) from None
-
-
-def wrong(error: Any) -> str:
-    """Return one of pydantic's errors as a sentence: our own as it stands, else with the value where it is no secret.
-
-    An error that has no place is about all settings together, and its value holds the key.
-    """
-    from claude_lab.settings import SECRETS
-
-    name = str(error["loc"][0]) if error["loc"] else ""
-    if ours := error.get("ctx", {}).get("error"):
-        return f"{name}: {ours}" if name else str(ours)
-    shown = "" if name in {"", *SECRETS} else f", not {error['input']!r}"
-    return f"{name or 'settings'}: {error['msg']}{shown}."
-
-
-@contextlib.contextmanager
-def signals() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set, for as long as the block runs."""
-    stopped = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def serve_until_stopped(start: Callable[[], Any]) -> None:
-    """Start a server, say where it listens, and stop it at the first SIGINT or SIGTERM."""
-    with signals() as stopped:
-        with one_sentence():
-            server = start()
-        try:
-            click.echo(f"listening on {server.url}")
-            while not stopped.wait(0.2):  # in steps: Windows hears no Ctrl-C inside a long wait
-                pass
-        finally:
-            server.stop()
-
-
-def at(default: int) -> Callable[[Command], Command]:
-    """Add `--host` and `--port`."""
-
-    def add(command: Command) -> Command:
-        host = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-        port = click.option(
-            "--port", default=default, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
-        )
-        return host(port(command))
-
-    return add
-
-
-def seconds_of(context: click.Context, option: click.Parameter, value: float) -> float:
-    """Take a length of time; NaN and infinity are none."""
-    if not is_amount(value):
-        raise click.BadParameter(f"{value!r} is no length of time; give seconds, 0 or more")
-    return value
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-
-
-def put(report: Any, *, as_json: bool) -> None:
-    """Print a report as text or as JSON."""
-    click.echo(json.dumps(report, indent=2, ensure_ascii=False, default=str) if as_json else str(report))
+from claude_lab.copies import FOLDER, copy_lessons, open_lessons
+from claude_lab.terminal import as_json, at, one_sentence, put, seconds_of, serve_until_stopped
 
 
 @click.group(invoke_without_command=True)
 @click.version_option(package_name="claude_lab")
-@click.option("--dir", "folder", default=LESSONS, show_default=True, help="Where the copy of the lessons goes.")
+@click.option("--dir", "folder", default=FOLDER, show_default=True, help="Where the copy of the lessons goes.")
 @click.option("--no-browser", is_flag=True, help="Print JupyterLab's address and open no browser.")
 @click.pass_context
 def main(context: click.Context, folder: str, no_browser: bool) -> None:
@@ -131,47 +32,6 @@ def main(context: click.Context, folder: str, no_browser: bool) -> None:
     """
     if context.invoked_subcommand is None:
         open_lessons(Path(folder), no_browser=no_browser)
-
-
-def open_lessons(folder: Path, *, no_browser: bool) -> None:
-    """Run JupyterLab on a copy of the lessons, opened on their map, until it ends."""
-    if importlib.util.find_spec("jupyterlab") is None:
-        raise Refused("JupyterLab is not installed; run: pip install 'claude_lab[lab]'.")
-    with one_sentence():
-        copy_lessons(folder)
-    options = ["--no-browser"] if no_browser else []
-    if getattr(os, "geteuid", lambda: 1)() == 0:  # in a container there is often nobody but root
-        options.append("--allow-root")
-    options += [f"--ServerApp.root_dir={folder.resolve()}", f"--LabApp.default_url=/lab/tree/{FIRST}"]
-    command = [sys.executable, "-m", "jupyterlab", *options]
-    if os.name == "posix":
-        os.execv(sys.executable, command)  # so that Ctrl-C and signals are JupyterLab's own
-    raise SystemExit(subprocess.call(command))
-
-
-def copy_lessons(folder: Path) -> dict[Path, bool]:
-    """Copy the lessons without outputs; each target with whether it is new. A file that is there stays as it is."""
-    source = HERE / "lessons" if (HERE / "lessons").is_dir() else HERE.parent / "notebooks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return {
-        folder / path.name: copy_lesson(path, folder / path.name)
-        for path in sorted(source.glob("*.ipynb"))
-        if not path.name.startswith(".")
-    }
-
-
-def copy_lesson(source: Path, target: Path) -> bool:
-    """Copy one notebook without outputs, unless the target exists; return whether it was copied."""
-    notebook = json.loads(source.read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            cell["outputs"], cell["execution_count"] = [], None
-    try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
-    except FileExistsError:
-        return False
-    return True
 
 
 @main.command()
