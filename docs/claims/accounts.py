@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ class Cached:
     final_usage: bool
 
 
+@functools.cache
 def asked_twice(marked: bool) -> list[list[Any]]:
     """Stream two answers to the same long prompt, perhaps marked for the cache; return the SDK's events of each."""
     block = {**HANDBOOK, **(EPHEMERAL if marked else {})}

@@ -177,8 +177,8 @@ def read_timeout(gap: float = 0.1) -> Long:
     """Send a stream longer than `proxy_read_timeout`, with short gaps, and one with a pause beyond it."""
     impatient = Rule.from_nginx_conf(location()).but(read_timeout=0.8, buffering=True, http_version="1.0")
     body = b"data: " + b"x" * 92 + b"\n\n"
-    steady: list[Timed] = [(number * gap, body) for number in range(round(2.0 / gap) + 1)]
-    paused: list[Timed] = [(0.0, body), (0.1, body), (2.0, body)]
+    steady: list[Timed] = [(number * gap, body) for number in range(round(1.4 / gap) + 1)]
+    paused: list[Timed] = [(0.0, body), (0.1, body), (1.4, body)]
 
     def lost(events: list[Timed]) -> int:
         traces = course.send_through({"nginx": impatient}, events)

@@ -38,9 +38,8 @@ PLACE = "    except anthropic.RateLimitError:\n"
 def return_on_cancel(then: str = "return") -> Cancelled:
     """Add the FAQ's clause to the listing, leave in mid-stream, then cancel its generator by a task and a timeout."""
     clause = f"    except asyncio.CancelledError:\n        entered.append(True)\n        {then}\n"
-    with listing(PLACE) as served:
-        without = leave(served)
-    with listing(clause + PLACE) as served:
+    with listing(PLACE) as bare, listing(clause + PLACE) as served:
+        without = leave(bare)
         entered, upstream, errors = leave(served)
         source, request = served.names["stream_claude"], served.names["ChatRequest"](message="?")
         task = in_own_loop(served, lambda: cancelled(source(request)))

@@ -9,6 +9,7 @@ import ast
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,8 +140,9 @@ def three_ways(question: bool = True, extra: str = "", ids: bool = True) -> Simp
     Without a `question` the answer is pushed unasked; an `extra` is one of uvicorn's, whose packages are there then;
     without `ids` the browser's stream has none.
     """
-    lines, events, socket = (run(way, question=question, extra=extra) for way in (LINES, EVENTS, SOCKET))
-    unasked = [run(way, question=False, extra=extra) for way in (EVENTS, SOCKET)]
+    tried = ((LINES, question), (EVENTS, question), (SOCKET, question), (EVENTS, False), (SOCKET, False))
+    with ThreadPoolExecutor() as together:
+        lines, events, socket, *unasked = together.map(lambda way: run(*way, extra=extra), tried)
     browser = outcome_of(clients.event_source) if ids else clients.event_source(ids=False)
     return Simple(
         all(way.whole for way in (lines, events, socket, *unasked)),
@@ -155,7 +157,7 @@ def three_ways(question: bool = True, extra: str = "", ids: bool = True) -> Simp
     )
 
 
-def run(way: Way, *, question: bool, extra: str) -> Code:
+def run(way: Way, question: bool, *, extra: str) -> Code:
     """Serve and read one way; count its statements."""
     server, reader = way.server, way.reader
     for old, new in () if question else WITHOUT_A_QUESTION.items():
