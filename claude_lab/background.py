@@ -194,14 +194,15 @@ class Served:
             await asyncio.sleep(0.001)
 
     async def _leave(self) -> None:
-        """Listen no more, and let an app that has a `leave` tell its readers to come back to another server."""
+        """Let an app that has a `leave` tell its readers to come back, to another server: this one listens no more."""
+        if (leave := getattr(self._server.config.app, "leave", None)) is None:
+            return
         for server in self._server.servers:
             server.close()
-        if (leave := getattr(self._server.config.app, "leave", None)) is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LEAVE_WITHIN):
-                    await leave()
-                    await asyncio.sleep(0.01)  # for the readers to be told
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN):
+                await leave()
+                await asyncio.sleep(0.01)  # for the readers to be told
 
     async def _stop(self) -> None:
         await self._leave()

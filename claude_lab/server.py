@@ -246,7 +246,9 @@ def create_app(
         )
     token = chosen.token.get_secret_value() if chosen.token else None
     guard = Guard(app, hosts=chosen.allowed_hosts, origins=chosen.allowed_origins, token=token, prefix=prefix)
-    guard.relay, guard.leave = relay, relay.leave  # type: ignore[attr-defined]  # for whoever serves it
+    guard.relay = relay  # type: ignore[attr-defined]  # for whoever serves it
+    if chosen.redis_url is not None:
+        guard.leave = relay.leave  # type: ignore[attr-defined]  # with a log in memory there is nowhere to send readers
     return guard
 
 
