@@ -256,7 +256,12 @@ def main() -> None:
         for name in options.parts or PARTS:
             for _ in range(rounds):
                 for server in made:
-                    for what, value in PARTS[name](server).items():
+                    try:
+                        found = PARTS[name](server)
+                    except RuntimeError as error:  # such as a server that cannot hold a thousand streams
+                        print(error)
+                        continue
+                    for what, value in found.items():
                         server.rows.setdefault(what, []).append(value)
         report(made)
     if options.json:
@@ -271,7 +276,9 @@ def report(made: list[Server]) -> None:
         print(what)
         base = statistics.median(first)
         for server in made:
-            values = server.rows[what]
+            if not (values := server.rows.get(what)):
+                print(f"    {server.name:<16} not measured")
+                continue
             middle = statistics.median(values)
             ratio = f"{base / middle:7.1f}x" if middle and base else ""
             print(f"    {server.name:<16} {middle:10.2f}   ({min(values):.2f} to {max(values):.2f}) {ratio}")
