@@ -10,7 +10,6 @@ Kinds, and the value each carries:
 | `head` | the HTTP status, an int |
 | `chunk` | bytes in one read, an int |
 | `start` | the `start` frame: run, model, usage |
-| `attempt` | the attempt's number, from 1 |
 | `retry` | the `retry` frame: error, attempt, wait |
 | `thinking`, `delta` | the text of one piece |
 | `tool`, `moved` | the frame |
@@ -133,8 +132,8 @@ class Trace:
 
     @property
     def attempts(self) -> int:
-        """How many times the upstream was asked: the attempts seen, or one more than the retries announced."""
-        return max(1, sum(1 for _ in self.of("attempt")), 1 + len(self.waits))
+        """How many times the upstream was asked: once more than retries were announced."""
+        return 1 + len(self.waits)
 
     @property
     def waits(self) -> list[float]:

@@ -19,7 +19,6 @@ FIRST_KEYFRAME = 4096
 MOST_TICKS = 600
 TOLD = {
     "start": ("model",),
-    "attempt": (),
     "retry": ("error", "attempt", "wait"),
     "reset": ("reason",),
     "resume": ("error", "attempt", "wait"),

@@ -74,4 +74,4 @@ def test_a_trace_is_a_table_of_marks() -> None:
     frame = export.to_pandas(flaky())
 
     assert "".join(frame.text.dropna()) == "word " * 20
-    assert list(frame.kind[:2]) == ["attempt", "retry"]
+    assert list(frame.kind[:2]) == ["retry", "delta"]

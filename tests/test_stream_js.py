@@ -88,7 +88,7 @@ def test_a_restart_takes_words_back() -> None:
 def test_the_wait_counts_down_in_the_status() -> None:
     """While a retry waits the status says for what, and before which attempt."""
     wire = Wire()
-    marks = [Mark(0.0, "attempt", 1), Mark(0.5, "retry", {"error": "overloaded", "attempt": 1, "wait": 9.0})]
+    marks = [Mark(0.5, "retry", {"error": "overloaded", "attempt": 1, "wait": 9.0})]
 
     status = heard(wire.feed(marks))["status"]
 

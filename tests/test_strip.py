@@ -12,7 +12,6 @@ from claude_lab.trace import Trace
 def flaky() -> Trace:
     """A run that waited once, paused once, and was resumed."""
     trace = Trace()
-    trace.add("attempt", 1, at=0.0)
     trace.add("retry", {"error": "rate_limit", "attempt": 1, "wait": 2.0}, at=0.5)
     for i in range(20):
         trace.add("delta", "word ", at=3 + 0.05 * i + (4 if i > 9 else 0))
