@@ -108,6 +108,8 @@ class Downstream(asyncio.Protocol):
         self.gone = True
         if self.exchange is None or not self.exchange.release.rule.ignore_client_abort:
             self.abandon()
+        else:
+            self.exchange.resume()  # nobody will catch up: read on, or there is no next write
 
     def abandon(self) -> None:
         """Give the exchange up, and forget a client that has left."""

@@ -7,6 +7,7 @@ import socket
 import time
 
 import pytest
+from conftest import soon
 from origin import CHUNKED, HEAD, LAST, Client, Origin, chunk, fetch, origin, reset
 
 from claude_lab.buffering import Rule
@@ -181,6 +182,20 @@ def test_an_ignored_abort_is_noticed_at_the_next_write() -> None:
         client = Client(proxy.url)
         client.send()
         client.sock.recv(1000)
+        client.close()
+
+        assert served.left.wait(2)
+
+
+def test_an_ignored_abort_is_noticed_although_the_client_was_behind() -> None:
+    """The upstream is not read while its client is behind; when that one leaves, it is read on, and the write fails."""
+    rule = DIRECT.but(ignore_client_abort=True, read_timeout=30.0)
+    with origin(endless) as served, Proxy(served.url, rule) as proxy:
+        client = Client(proxy.url)
+        client.send()
+        client.sock.recv(1000)
+        assert soon(lambda: any(each.exchange and each.exchange.behind for each in proxy.connections), within=5)
+        time.sleep(0.1)
         client.close()
 
         assert served.left.wait(2)
