@@ -1,9 +1,10 @@
 """A class on one host: as many kernels as students, each with a lab of its own.
 
-python benchmarks/classroom.py [--students 40]            all stream at once
-python benchmarks/classroom.py --lessons [--think 5]      each runs the three lessons, every assert judged, pausing
-                                                          before a cell as somebody who reads it; neither nginx, nor
-                                                          Redis, nor a key is there
+python benchmarks/classroom.py [--students 40]          all stream at once
+python benchmarks/classroom.py --lessons [--think 5]    each runs the three lessons, or those named behind it
+
+A student of the lessons pauses before a cell as somebody who reads it. Every assert is judged; neither nginx, nor
+Redis, nor a key is there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -94,14 +96,14 @@ def study(name: str, student: int, *, think: float) -> str:
     return ""
 
 
-def school(students: int, think: float) -> None:
-    """Give the three lessons to a class and print who came through."""
+def school(lessons: Sequence[str], students: int, think: float) -> None:
+    """Give lessons to a class and print who came through."""
     with tempfile.TemporaryDirectory() as bare:
         # Programs are looked for there alone: a machine on which nobody has installed anything.
         os.environ |= {"CLAUDE_LAB_VIEW": "html", "PATH": bare, "NGINX_BIN": "none"}
         os.environ.pop("ANTHROPIC_API_KEY", None)
         print(f"{students} students on {os.cpu_count()} cores, {think:g} s before a cell on average")
-        for name in LESSONS:
+        for name in lessons:
             took = []
             for number in (1, students):
                 began = time.perf_counter()
@@ -116,12 +118,12 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--students", type=int, default=40)
-    parser.add_argument("--lessons", action="store_true")
+    parser.add_argument("--lessons", nargs="*", choices=LESSONS, metavar="LESSON")
     parser.add_argument("--think", type=float, default=5.0, metavar="SECONDS")
     given = parser.parse_args()
     students = given.students
-    if given.lessons:
-        school(students, given.think)
+    if given.lessons is not None:
+        school(given.lessons or LESSONS, students, given.think)
         return
     alone = lesson(1)[0]
     began = time.perf_counter()

@@ -70,6 +70,14 @@ class Crowd:
         """How many events arrived."""
         return sum(stream.events for stream in self.streams)
 
+    @property
+    def at_once(self) -> float:
+        """How many whole streams were between their first delta and their end, on average: a slow machine stretches
+        the streams and the crowd's time alike.
+        """
+        lengths = (stream.ended - stream.first for stream in self.streams if stream.whole and stream.first is not None)
+        return sum(lengths) / self.took
+
     def ttft(self, share: float) -> float:
         """Return the time to the first delta that this share of the streams stays below; infinite without one."""
         return quantile([float("inf") if stream.ttft is None else stream.ttft for stream in self.streams], share)

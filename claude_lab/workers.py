@@ -1,7 +1,7 @@
 """How many streams a worker holds: measured, for three ways to call the SDK, with one worker and with several.
 
 `measure()` starts real uvicorn processes in front of a fake that paces its answers, and sends each a crowd. How many
-streams went on at once is the work over the time: so many streams, each as long as the fake takes, in so many seconds.
+streams went on at once is a mean over the crowd's time, of those between their first piece and their end.
 """
 
 from __future__ import annotations
@@ -55,10 +55,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows, by `table["sync", 4]`; `length` is how many seconds one stream alone takes."""
+    """The rows, by `table["sync", 4]`."""
 
     rows: tuple[Row, ...]
-    length: float
 
     def __getitem__(self, key: tuple[str, int]) -> Row:
         for row in self.rows:
@@ -124,10 +123,7 @@ def measure(
             voice = Voice(" ".join(["word"] * words), thinking=False)
             url = stack.enter_context(FakeClaude(Scenario(voice=voice, pace=Pace(gap, gap, 0.0, 0.0)))).url
         servers = stack.enter_context(started(sorted({workers for _, workers, _ in cases}), url))
-        alone = send(servers[cases[0][1]], cases[0][0], 1, message).took
-        return Table(
-            tuple(row(case, send(servers[case[1]], case[0], case[2], message), alone) for case in cases), alone
-        )
+        return Table(tuple(row(case, send(servers[case[1]], case[0], case[2], message)) for case in cases))
 
 
 def send(url: str, way: str, streams: int, message: str) -> Crowd:
@@ -136,7 +132,7 @@ def send(url: str, way: str, streams: int, message: str) -> Crowd:
     return background.portal().run(drive(url, streams, question, apart=0.005, every=0.02), timeout=120)
 
 
-def row(case: tuple[str, int, int], crowd: Crowd, alone: float) -> Row:
+def row(case: tuple[str, int, int], crowd: Crowd) -> Row:
     """Return what a crowd saw as a row."""
     way, workers, streams = case
     return Row(
@@ -144,7 +140,7 @@ def row(case: tuple[str, int, int], crowd: Crowd, alone: float) -> Row:
         workers,
         streams,
         crowd.whole,
-        crowd.whole * alone / crowd.took,
+        crowd.at_once,
         crowd.took,
         crowd.ttft(0.5),
         crowd.ttft(1.0),
