@@ -51,7 +51,7 @@ AGAIN = ("with lab, Proxy", 'with Lab(Scenario(pace="fast")) as lab, Proxy')
 CUT_OFF = "ignoring, fault=__import__('claude_lab.route').route.Cut(2000, 'close')) as ignores"
 LATER_BY_A_MILLISECOND = "answer.policy.but(base_delay=answer.policy.base_delay + 0.001)))"
 UNBLOCKED = """\
-made = measure((("async", 1, 5), ("async", 4, 8)), words=8)
+made = measure((("async", 1, 5), ("async", 4, 24)))
 table = {("sync", 1): made["async", 1], ("sync", 4): made["async", 4], ("async", 1): made["async", 1]}"""
 
 MAP = [
