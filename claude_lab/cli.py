@@ -202,7 +202,7 @@ def best_of(grid: Any) -> str:
 
 @main.command()
 @click.argument("url")
-@click.option("--hop", "hops", multiple=True, help="The same endpoint further inside; repeat from outer to inner.")
+@click.option("--hop", "hops", multiple=True, help="The same endpoint at a proxy; repeat from the app outwards.")
 @click.option(
     "--watch",
     metavar="SECONDS",

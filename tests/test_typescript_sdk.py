@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import lacking, need
+from node_program import NodeProgram
 
 from claude_lab import faults
 from claude_lab.catalogue import MODELS
@@ -32,25 +29,19 @@ SLOW = Scenario(pace=Pace(0.0, 0.02, 0.0, 0.0))
 THREE_WORDS = "Sunlight holds all colors"
 
 
-class Program:
+class Program(NodeProgram):
     """A Node.js program that uses the SDK, in front of a fake; it plays one thing at a time."""
 
     def __init__(self, fake: FakeClaude, **environment: str) -> None:
         self.fake = fake
-        command = [need("node"), str(HERE / "use_sdk.mjs")]
-        own = {**os.environ, "ANTHROPIC_BASE_URL": fake.url, "ANTHROPIC_API_KEY": "x", **environment}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own)
+        own = {"ANTHROPIC_BASE_URL": fake.url, "ANTHROPIC_API_KEY": "x", **environment}
+        super().__init__(need("node"), str(HERE / "use_sdk.mjs"), **own)
 
     def play(self, play: str, *script: Fault, scenario: Scenario | None = None, **job: Any) -> dict[str, Any]:
         """Play with the faults of a script, or a whole scenario; return what the program told, its error included."""
         self.fake.put(scenario or Scenario(faults=script, pace="instant"))
         self.fake.journal.clear()
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps({"play": play, "body": ASK, **job}) + "\n")
-        self.process.stdin.flush()
-        assert select.select([self.process.stdout], [], [], 20)[0], "the program said nothing for 20 seconds"
-        told: dict[str, Any] = json.loads(self.process.stdout.readline())
+        told = self.tell({"play": play, "body": ASK, **job})
         self.fake.journal.settle()
         return told
 
@@ -58,18 +49,6 @@ class Program:
     def seen(self) -> list[tuple[int, int | None, str]]:
         """Attempt, status and end of every request of the last play, as the fake's journal has them."""
         return [(entry.attempt, entry.status, entry.ended) for entry in self.fake.journal]
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(5)
-        self.process.stdout.close()
 
 
 @contextmanager

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import select
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import need
+from node_program import NodeProgram
 from pydantic import SecretStr
 from redis_server import redis_server
 from test_server import ANSWER, INSTANT, PLAIN, PREFIX, Bench, bench, soon
@@ -33,43 +31,22 @@ WEATHER = {"name": "weather", "description": "Tells it.", "input_schema": {"type
 CUT = "The network cut the answer before its end."
 
 
-class Driver:
+class Driver(NodeProgram):
     """A Node.js process with the real `useChat` of one version, which plays one scenario at a time."""
 
     def __init__(self, node: str, version: int, url: str) -> None:
         self.version = version
-        command = [node, str(HERE / "use_chat.mjs"), str(version), url]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, "NODE_ENV": "production"}
-        )
+        super().__init__(node, str(HERE / "use_chat.mjs"), str(version), url, NODE_ENV="production")
         self.count = 0
 
     def play(self, api: str, play: str = "ask", **job: Any) -> dict[str, Any]:
         """Play a scenario in a chat of its own and return what the page showed and heard."""
-        assert self.process.stdin
-        assert self.process.stdout
         self.count += 1
         chat = f"chat {self.version}/{self.count}"
         line = {"api": api, "chat": chat, "play": play, "texts": ["Hello"], **job}
-        self.process.stdin.write(json.dumps(line) + "\n")
-        self.process.stdin.flush()
-        assert select.select([self.process.stdout], [], [], 20)[0], "the page said nothing for 20 seconds"
-        told: dict[str, Any] = json.loads(self.process.stdout.readline())
+        told = self.tell(line)
         assert "failed" not in told, told["failed"]
         return told
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(5)
-        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
