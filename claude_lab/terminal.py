@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import threading
 from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import click
@@ -50,13 +50,25 @@ def wrong(error: Any) -> str:
     return f"{name or 'settings'}: {error['msg']}{shown}."
 
 
+def wait_for(told: SimpleQueue[int]) -> int:
+    """Return the first number that was told."""
+    while True:
+        with contextlib.suppress(Empty):
+            return told.get(timeout=0.2)  # in steps: Windows hears no Ctrl-C inside a long wait
+
+
 @contextlib.contextmanager
-def signals() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set, for as long as the block runs."""
-    stopped = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+def signals() -> Iterator[SimpleQueue[int]]:
+    """Yield a queue that SIGINT and SIGTERM put their numbers in, for as long as the block runs.
+
+    A handler may interrupt this queue's own `get`; inside the `wait` of an Event its `set` would wait for ever.
+    """
+    told: SimpleQueue[int] = SimpleQueue()
+    before = {
+        number: signal.signal(number, lambda number, _: told.put(number)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        yield stopped
+        yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -64,13 +76,12 @@ def signals() -> Iterator[threading.Event]:
 
 def serve_until_stopped(start: Callable[[], Any]) -> None:
     """Start a server, say where it listens, and stop it at the first SIGINT or SIGTERM."""
-    with signals() as stopped:
+    with signals() as told:
         with one_sentence():
             server = start()
         try:
             click.echo(f"listening on {server.url}")
-            while not stopped.wait(0.2):  # in steps: Windows hears no Ctrl-C inside a long wait
-                pass
+            wait_for(told)
         finally:
             server.stop()
 
