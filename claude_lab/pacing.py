@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from claude_lab.amounts import is_amount, is_count
 
@@ -59,10 +59,6 @@ class Pace:
         if not isinstance(pace, str) or pace not in PROFILES:
             raise ValueError(f"There is no pace {pace!r}; choose one of {sorted(PROFILES)}, or give a Pace(...).")
         return PROFILES[pace]
-
-    def slower(self, times: float) -> Pace:
-        """Return the same pace with every wait so many times as long."""
-        return replace(self, ttft=self.ttft * times, gap=self.gap * times, prefill=self.prefill * times)
 
     def first(self, u: float, input_tokens: int = 0) -> float:
         """Return the seconds to the first delta; `input_tokens` are those that must be read afresh."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from claude_lab import grids, model, sweep_files
+from claude_lab import faults, grids, model, sweep_files
 from claude_lab.limits import Limits
 from claude_lab.metrics import METRICS
 from claude_lab.model import traffic_of
@@ -54,6 +54,18 @@ def test_a_sweep_shows_its_best_settings(swept: Sweep):
 
     assert "30 settings x 8 days of 60 calls" in shown
     assert shown.count("<tr>") == 6
+
+
+def test_broken_answers_waste_what_was_sent_and_said():
+    """Each costs its input and what it said before the break, in tokens and in dollars; no retry brings it back."""
+    steady = Scenario.steady(rpm=60, load=0.5, requests=200).traffic
+    grid = sweep(Scenario(odds={faults.Drop(after=20): 0.2}, traffic=steady), max_retries=[0, 2], seeds=5)
+
+    broken = (1 - grid.estimate("success")[1]) * 200
+    tokens = grid.estimate("wasted_tokens")[1]
+    assert broken.min() > 20
+    assert tokens == pytest.approx(broken * (steady.input_tokens + 20))
+    assert grid.wasted(5.0) == pytest.approx(tokens * 5 / 1e6)
 
 
 @pytest.mark.parametrize("make", [lambda: ThreadPoolExecutor(2), lambda: ProcessPoolExecutor(2, get_context("spawn"))])
