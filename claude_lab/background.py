@@ -110,7 +110,7 @@ def wait_for(
             return future.result(TICK)
         except concurrent.futures.TimeoutError:
             if future.done():
-                raise
+                return future.result()  # it came just now; or it raised a TimeoutError of its own
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"Not done after {timeout} seconds.") from None
             if meanwhile is not None:

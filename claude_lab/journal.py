@@ -77,14 +77,15 @@ class Journal:
         """How many answers are still under way."""
         return sum(1 for entry in list(self.entries) if entry.ended == "open")
 
-    def settle(self, within: float = 2.0) -> Self:
+    def settle(self, within: float = 10.0) -> Self:
         """Wait until no answer is under way, at most so many seconds; raises TimeoutError, naming those that are."""
-        until = time.monotonic() + within
+        until, late = time.monotonic() + within, False
         while self.open:
-            if time.monotonic() > until:
+            if late:
                 still = "; ".join(str(entry) for entry in self if entry.ended == "open")
                 raise TimeoutError(f"After {within:g} s still under way: {still}. Stop their readers first.")
             time.sleep(0.005)
+            late = time.monotonic() > until
         return self
 
     def clear(self) -> None:

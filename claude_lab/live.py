@@ -91,16 +91,17 @@ class LiveFace(Face):
 
     def _hear(self, word: str, page: str = "") -> None:
         """Hear a view: by the bell on the portal's thread, or by comm on one of the kernel's."""
-        if word == "ready":
-            self.pages.add(page)
-        elif word == "snapshot":
-            with self._lock:
-                self._send(self.wire.snapshot())
-        elif word == "stop":
+        if word == "stop":
             self._ring(word)
+            return
+        with self._lock:
+            if word == "ready":
+                self.pages.add(page)
+            elif word == "snapshot":
+                self._send(self.wire.snapshot())
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._model is not None and not self._finished:
+        if self._model is not None:
             self._model.send(message)
 
     def take(self, marks: Sequence[Mark]) -> None:
@@ -109,13 +110,17 @@ class LiveFace(Face):
             self._send(message)
 
     def finish(self) -> None:
-        """Send what the text must be, put the still in place of every view, and leave no widget behind."""
+        """Send what the text must be, put the still in place of every view, and leave no widget behind.
+
+        But a page that is loaded again loses its display ids: the model stays for a while, for one that is just
+        coming up, and for good where one has.
+        """
         self._send(self.wire.end(self.trace))
         self._finished = True
         bundle = self._still()
         for display in self.displays:
             update_display(display, bundle)
-        self._close(reloaded=len({page for page in self.pages if page}) > 1)
+        doorbell.linger(self.pages, self._close)
 
     def _still(self) -> dict[str, str]:
         return {
@@ -126,12 +131,12 @@ class LiveFace(Face):
     def give_up(self) -> list[str]:
         """Leave the displays to another face, and return their ids."""
         self._finished = True
-        self._close(reloaded=False)
+        self._close()
         return self.displays
 
-    def _close(self, *, reloaded: bool) -> None:
-        """Close the model; but a page that was reloaded has lost its display ids, so its view must stay."""
-        if self._model is not None:
-            doorbell.unhang(self._model.bell)
-            if not reloaded:
-                self._model.close()
+    def _close(self) -> None:
+        with self._lock:
+            model, self._model = self._model, None
+            if model is not None:
+                doorbell.unhang(model.bell)
+                model.close()

@@ -157,7 +157,7 @@ class Program:
     def _wait(self) -> None:
         deadline = time.monotonic() + self._patience
         while not self.alive or not listens(self.port):
-            if time.monotonic() > deadline or (time.monotonic() > deadline - self._patience + 1 and not self.alive):
+            if time.monotonic() > deadline or "[emerg]" in self.log:
                 raise NginxError(f"nginx did not listen on port {self.port}: {self.log.strip()[-300:] or 'no log'}.")
             time.sleep(0.002)
 

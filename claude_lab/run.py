@@ -54,6 +54,7 @@ class Run:
         self.view = TokenStream(title=title_of(body), on_stop=self.stop, stop_url=stop_url, view=view)
         self.trace.listeners.append(self.view.push)
         self._future: concurrent.futures.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> Run:
         """Show the view and begin to stream."""
@@ -62,6 +63,7 @@ class Run:
         return self
 
     async def _stream(self) -> None:
+        self._task = asyncio.current_task()
         try:
             await client.stream(self.url, self.body, self.trace, run=self.name, stopping=lambda: self.stop_asked)
         except asyncio.CancelledError:
@@ -95,8 +97,8 @@ class Run:
                 if self.trace.ended:
                     return
                 await asyncio.sleep(HEARTBEAT)
-        if self._future is not None:
-            self._future.cancel()
+        if self._task is not None:
+            self._task.cancel()  # not the future, which would be over before the trace and the view are
 
     def wait(self, timeout: float | None = None) -> Run:
         """Wait until the run has ended and return it. An interrupt stops the run and its upstream.

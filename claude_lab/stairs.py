@@ -21,8 +21,6 @@ from claude_lab.widgets import mode
 
 INTERVALS = {"live": 0.033, "html": 0.4}
 WAITING = "The race is running; its picture comes here when it has ended."
-LINGER = 30.0
-"""Seconds that the finished model waits for a page that was loaded again while its cell was busy."""
 
 
 class Race(dict[str, Trace]):
@@ -190,7 +188,7 @@ class StaircaseView:
             update_display(self._display, still(self.traces, title=self.title, note=self.note))
         if self._model is not None:
             self._model.send(self._message({}))
-            doorbell.expect(lambda: len(self.pages - {""}) > 1, lambda _: self._drop_model(), within=LINGER)
+            doorbell.linger(self.pages, self._drop_model)
 
     def _safely(self, work: Callable[[], None]) -> None:
         try:

@@ -59,12 +59,13 @@ class RetryTuner(anywidget.AnyWidget):
         self.engine = "compiled"
 
     def _turn(self, content: dict[str, Any]) -> None:
-        """Answer a turned knob with pictures, soon and rough; the browser asks again and gets sharper ones."""
-        self.estimate = self.estimate.turned(tuning.checked(content["knobs"]), self.engine)
+        """Answer a turned knob with pictures, soon and rough; asked again, without one, it sharpens them."""
+        knobs = tuning.checked(content["knobs"]) if "knobs" in content else self.knobs
+        self.estimate = self.estimate.turned(knobs, self.engine)
         self.setting = asdict(self.knobs)  # what another view, or a page that is loaded again, begins with
         more = self.estimate.work(SLICE)
         pictures = drawn(self.estimate)
-        self.send({**content, "more": more, "pictures": pictures})
+        self.send({**content, "knobs": self.setting, "more": more, "pictures": pictures})
         if not more:
             self.pictures = pictures
 

@@ -143,6 +143,8 @@ class TokenStream:
 
     def show(self) -> TokenStream:
         """Show the view here; each call adds one, and all of them stay equal. Of a frozen view it shows the still."""
+        if self._kind in ("live", "html"):
+            doorbell.opened()
         with self._lock:
             first, self._shown = not self._shown, True
             if first:

@@ -34,6 +34,7 @@ class Wire:
     tape: Tape = field(default_factory=Tape)
     thought: Tape = field(default_factory=Tape)
     frames: int = 0
+    ended: dict[str, Any] | None = None
     _marks: list[list[Any]] = field(default_factory=list)
     _ticks: list[tuple[int, int]] = field(default_factory=list)
     _keyframe: int = FIRST_KEYFRAME
@@ -76,9 +77,10 @@ class Wire:
             self._marks.append([ms, mark.kind, told])
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything told so far, the arrivals thinned to `MOST_TICKS` columns."""
+        """Return everything told so far, the end included; the arrivals are thinned to `MOST_TICKS` columns."""
         self.frames += 1
         return {
+            "end": self.ended,
             "kind": "all",
             "text": self.tape.text,
             "thinking": self.thought.text,
@@ -89,7 +91,8 @@ class Wire:
     def end(self, trace: Trace) -> dict[str, Any]:
         """Return the last message: what the text must measure and hash to, and the run in one line."""
         text = whole(trace.text)
-        return {"kind": "end", "units": units(text), "crc": crc(text), "summary": still.summary(trace)}
+        self.ended = {"kind": "end", "units": units(text), "crc": crc(text), "summary": still.summary(trace)}
+        return self.ended
 
 
 def split_at_seams(marks: Sequence[Mark]) -> Iterator[Sequence[Mark]]:

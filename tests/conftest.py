@@ -29,11 +29,16 @@ def lacking(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def soon(claim: Callable[[], bool], *, within: float) -> bool:
-    """Whether a claim comes true within so many seconds."""
-    until = time.monotonic() + within
+LONG = 30.0
+"""Seconds that are waited for what comes at once: only something that hangs takes as long."""
+
+
+def soon(claim: Callable[[], bool], *, every: float = 0.005) -> bool:
+    """Whether a claim comes true; it is looked at every so many seconds."""
+    until, late = time.monotonic() + LONG, False
     while not claim():
-        if time.monotonic() > until:
+        if late:
             return False
-        time.sleep(0.005)
+        time.sleep(every)
+        late = time.monotonic() > until
     return True

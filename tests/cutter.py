@@ -28,12 +28,12 @@ class Cutter:
 
     def __enter__(self) -> Cutter:
         """Begin to listen."""
-        portal().run(self._listen(), timeout=5)
+        portal().run(self._listen(), timeout=30)
         return self
 
     def __exit__(self, *error: object) -> None:
         """Close everything."""
-        portal().run(self._vanish(), timeout=5)
+        portal().run(self._vanish(), timeout=30)
 
     @property
     def url(self) -> str:
@@ -42,11 +42,11 @@ class Cutter:
 
     def vanish(self) -> None:
         """Break every connection and refuse new ones."""
-        portal().run(self._vanish(), timeout=5)
+        portal().run(self._vanish(), timeout=30)
 
     def return_(self) -> None:
         """Listen again, at the same port."""
-        portal().run(self._listen(), timeout=5)
+        portal().run(self._listen(), timeout=30)
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._pass, "127.0.0.1", self.port)

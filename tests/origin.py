@@ -82,7 +82,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self.sock = socket.create_connection((parts.hostname, parts.port), timeout=5)
+        self.sock = socket.create_connection((parts.hostname, parts.port), timeout=30)
 
     def send(
         self, method: str = "GET", path: str = "/", body: bytes = b"", *, http: str = "1.1", more: str = ""

@@ -5,12 +5,26 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from concurrent.futures import Future
 
 import httpx
 import pytest
 
-from claude_lab.background import portal, serve
+from claude_lab.background import portal, serve, wait_for
 from claude_lab.probe import Probe
+
+
+class Late(Future[str]):
+    """A future that is done at the very moment in which a wait for it gives up."""
+
+    def result(self, timeout: float | None = None) -> str:
+        """Wait, and be done afterwards."""
+        try:
+            return super().result(timeout)
+        except TimeoutError:
+            if not self.done():
+                self.set_result("done")
+            raise
 
 
 def gone(url: str, within: float = 5.0) -> bool:
@@ -58,6 +72,16 @@ def test_an_open_stream_does_not_delay_a_stop() -> None:
 
     assert not served.alive
     assert gone(served.url)
+
+
+def test_what_is_done_as_a_step_of_the_wait_ends_is_done() -> None:
+    """It is no timeout; one that the work raised itself is."""
+    failed: Future[str] = Future()
+    failed.set_exception(TimeoutError("no answer"))
+
+    assert wait_for(Late()) == "done"
+    with pytest.raises(TimeoutError, match="no answer"):
+        wait_for(failed)
 
 
 def test_waiting_for_oneself_is_refused() -> None:

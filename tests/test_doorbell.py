@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from conftest import soon
 
 from claude_lab import doorbell
+from claude_lab.background import portal
 
 rung: list[str] = []
 
@@ -50,3 +55,48 @@ def test_another_origin_may_ring_but_not_read(url: str) -> None:
     answer = httpx.post(f"{url}/stop", headers={"origin": "http://evil.example"})
 
     assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_a_ring_in_a_pause_is_heard_before_the_view_is_given_up(url: str) -> None:
+    """A loop that stood still for longer than a view has hears what came meanwhile."""
+    given_up: list[str] = []
+    with ThreadPoolExecutor() as threads:
+        doorbell.expect(lambda: "ready" in rung, given_up.append, within=0.4)
+        portal().loop.call_soon_threadsafe(time.sleep, 0.6)
+        ringing = threads.submit(httpx.post, f"{url}/ready", timeout=30)
+
+    assert ringing.result().status_code == 204
+    portal().run(asyncio.sleep(0.5))
+    assert given_up == []
+
+
+def test_a_view_that_never_comes_up_is_given_up() -> None:
+    """After its time, with the reason, which names the time."""
+    given_up: list[str] = []
+    doorbell.expect(lambda: False, given_up.append, within=0.01)
+
+    assert soon(lambda: bool(given_up))
+    assert "within 0.01 s" in given_up[0]
+
+
+def test_the_door_opens_while_a_bell_is_taken_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The portal's thread, which opens it, may be ending another view at that moment."""
+    monkeypatch.setattr(doorbell, "_served", None)
+    portal().loop.call_soon_threadsafe(lambda: (time.sleep(0.2), doorbell.unhang("")))
+
+    url = doorbell.hang(rung.append)
+
+    assert httpx.post(f"{url}/ready", timeout=30).status_code == 204
+    doorbell.unhang(url)
+    doorbell.opened().stop()
+
+
+@pytest.mark.parametrize("asked", ["soon", "-1", "nan", "inf"])
+def test_no_time_to_come_up_is_refused(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable, its value, and what to do."""
+    monkeypatch.setenv("CLAUDE_LAB_READY_WITHIN", asked)
+    with pytest.raises(ValueError, match=f"CLAUDE_LAB_READY_WITHIN is '{asked}'.*set it to seconds"):
+        doorbell.ready_within()
+
+    monkeypatch.setenv("CLAUDE_LAB_READY_WITHIN", "7.5")
+    assert doorbell.ready_within() == 7.5

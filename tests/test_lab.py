@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import json
 import os
@@ -12,12 +11,11 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
-import conftest
 import pytest
+from conftest import LONG, soon
 from pydantic import SecretStr
 
 from claude_lab import FakeClaude, Lab, RetryPolicy, Scenario, faults, race
@@ -28,9 +26,8 @@ from claude_lab.pacing import Pace
 from claude_lab.proxy import Cut, Proxy
 from claude_lab.replies import Voice
 from claude_lab.rule import Rule
+from claude_lab.run import Run
 from claude_lab.settings import Settings
-
-soon = functools.partial(conftest.soon, within=2.0)
 
 CANARY = "sk-ant-canary-4711"
 ANSWER = "One two three four five six seven eight nine ten; naïve 🌊."
@@ -146,7 +143,7 @@ def test_a_detached_run_can_be_waited_for_and_awaited(lab: Lab) -> None:
         return [(await lab.stream("Hello", wait=False)).text, (await lab.astream("Hello")).text]
 
     begun = lab.stream("Hello", wait=False)
-    assert begun.wait().text == begun.wait(1).text == ANSWER
+    assert begun.wait().text == begun.wait(LONG).text == ANSWER
     assert asyncio.run(both()) == [ANSWER, ANSWER]
 
 
@@ -165,7 +162,7 @@ def test_a_wait_can_be_bounded_and_the_run_goes_on(lab: Lab) -> None:
     with pytest.raises(LabError, match="still running"):
         lab.check()
     run.stop()
-    assert run.wait(3).status == "stopped"
+    assert run.wait(LONG).status == "stopped"
 
 
 def test_stop_ends_a_run_and_its_upstream_and_twice_is_fine(lab: Lab) -> None:
@@ -177,11 +174,24 @@ def test_stop_ends_a_run_and_its_upstream_and_twice_is_fine(lab: Lab) -> None:
     run.stop()
     run.stop()
 
-    assert run.wait(3).status == "stopped"
+    assert run.wait(LONG).status == "stopped"
     assert (ANSWER * 50).startswith(run.text)
-    assert soon(lambda: fake_of(lab).journal[0].ended == "client left", within=1)
+    assert soon(lambda: fake_of(lab).journal[0].ended == "client left")
     run.stop()
     lab.check()
+
+
+def test_a_run_whose_server_does_not_hear_the_stop_ends_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is in the trace by the time its wait is over."""
+    monkeypatch.setattr("claude_lab.run.STOP_WITHIN", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for _ in range(10):
+            run = Run(url, {"message": "Hello"}, view="off").start()
+            run.stop()
+
+            assert run.wait(LONG).status == "stopped"
+            assert run.view.frozen
 
 
 def test_a_cancelled_await_stops_the_run(lab: Lab) -> None:
@@ -195,8 +205,8 @@ def test_a_cancelled_await_stops_the_run(lab: Lab) -> None:
     with pytest.raises(TimeoutError):
         asyncio.run(cell())
 
-    assert run.wait(3).status == "stopped"
-    assert soon(lambda: fake_of(lab).journal.open == 0, within=1)
+    assert run.wait(LONG).status == "stopped"
+    assert soon(lambda: fake_of(lab).journal.open == 0)
 
 
 def test_a_cut_run_is_failed_and_the_check_says_so(lab: Lab) -> None:
@@ -246,16 +256,15 @@ def test_a_lab_leaves_no_thread_and_no_socket() -> None:
 
 
 def test_close_is_reentrant_and_stops_what_streams() -> None:
-    """Closed in the middle of a stream, twice, and inside its own `with`, a lab is closed in time."""
+    """Closed in the middle of a stream, twice, and inside its own `with`, a lab does not wait for the answer's end."""
     with Lab(SLOW) as lab:
         run = lab.stream("Hello", wait=False)
         assert soon(lambda: len(run.text) > 5)
-        fake, begun = fake_of(lab), time.monotonic()
+        fake = fake_of(lab)
         lab.close()
         lab.close()
 
-    assert time.monotonic() - begun < 4
-    assert run.wait(3).status in ("stopped", "failed")
+    assert run.wait(LONG).status in ("stopped", "failed")
     assert fake.journal.open == 0
     assert "closed" in repr(lab)
     with pytest.raises(LabError, match="is closed"):
@@ -470,7 +479,7 @@ def test_many_runs_at_once_are_kept_apart(lab: Lab) -> None:
 
     runs: list[Any] = [lab.stream(f"Question {number}", wait=False) for number in range(20)]
     for run in runs:
-        run.wait(10)
+        run.wait(LONG)
 
     assert {run.status for run in runs} == {"complete"}
     assert len({run.name for run in runs}) == len(fake_of(lab).journal) == 20

@@ -106,15 +106,13 @@ def test_a_journal_that_does_not_settle_names_what_is_under_way() -> None:
 
 
 def test_stopping_the_fake_ends_its_answers() -> None:
-    """An answer under way when the fake stops is cut, the journal says so, and the stop is quick."""
-    with FakeClaude(Scenario(pace=Pace(0.0, 5.0))) as fake:
+    """An answer under way when the fake stops is cut, the journal says so, and the stop does not wait for their end."""
+    with FakeClaude(Scenario(pace=Pace(0.0, 600.0))) as fake:
         with httpx.stream("POST", f"{fake.url}/v1/messages", json={**ASK, "stream": True}, headers=HEADERS) as answer:
             pieces = answer.iter_raw()  # kept: a forgotten iterator closes the connection
             next(pieces)
-            began = time.monotonic()
             fake.stop()
 
-    assert time.monotonic() - began < 3
     assert fake.journal.open == 0
     assert fake.journal[0].ended in ("stopped", "client left")
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import conftest
 import httpx
 import pytest
+from conftest import soon
 from pydantic import SecretStr
 from redis import Redis
 from redis_server import redis_server
@@ -25,8 +24,6 @@ from claude_lab.runs import Run
 from claude_lab.scenario import Scenario
 from claude_lab.server import create_app
 from claude_lab.settings import Settings
-
-soon = functools.partial(conftest.soon, within=10.0)
 
 TEXT = "One two three four five six seven eight nine ten; naïve 🌊."
 INSTANT = Scenario(voice=Voice(TEXT, thinking=False), pace="instant")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import signal
 from collections.abc import Iterator
 
-import conftest
 import httpx
 import pytest
+from conftest import soon
 from cutter import Cutter
 from workers import ANSWER, Answer, Cluster, Worker, cluster
 
 from claude_lab.client import ask
-
-soon = functools.partial(conftest.soon, within=10.0)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import re
@@ -11,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import conftest
 import httpx
 import pytest
+from conftest import soon
 from pydantic import SecretStr
 from starlette.routing import Match
 
@@ -27,8 +26,6 @@ from claude_lab.retry import RetryPolicy
 from claude_lab.scenario import Scenario
 from claude_lab.server import create_app
 from claude_lab.settings import Settings
-
-soon = functools.partial(conftest.soon, within=1.0)
 
 CANARY = "sk-ant-canary-4711"
 PREFIX = "/unguessable"
@@ -303,13 +300,11 @@ def test_a_stream_that_breaks_says_so(shared: Bench, fault: Fault, error: str) -
 
 def test_a_silent_upstream_is_given_up_and_pings_do_not_count(shared: Bench) -> None:
     """Content that stays away for `idle_timeout` is a `timeout`, although the socket is kept awake."""
-    shared.follow(Scenario(faults=[faults.Stall(after=2, seconds=5, pings=0.05)], pace="instant"), idle_timeout=0.3)
-    begun = time.monotonic()
+    shared.follow(Scenario(faults=[faults.Stall(after=2, seconds=60, pings=0.05)], pace="instant"), idle_timeout=0.3)
 
     got = frames(shared.ask().text)
 
     assert (got[-1]["type"], got[-1]["error"]) == ("error", "timeout")
-    assert time.monotonic() - begun < 2
 
 
 def test_silence_is_filled_with_comments(shared: Bench) -> None:

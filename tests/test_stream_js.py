@@ -72,6 +72,16 @@ def test_a_lost_message_is_noticed_and_made_good() -> None:
     assert (found["text"], found["whole"], found["deltas"]) == (trace.text, True, 20)
 
 
+def test_a_page_that_comes_up_after_the_end_reads_the_end() -> None:
+    """The state that a loaded page begins with says how the run ended."""
+    trace, _, snapshot = told(["One ", "two"])
+
+    found = heard([snapshot])
+
+    assert (found["text"], found["whole"], found["sent"]) == (trace.text, True, [])
+    assert found["status"].startswith("done")
+
+
 def test_a_restart_takes_words_back() -> None:
     """After a seam the view shows what is kept, and what came after it."""
     trace, wire = Trace(), Wire()

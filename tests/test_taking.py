@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import socket
 import time
@@ -11,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import conftest
 import pytest
+from conftest import soon
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -21,7 +20,6 @@ from claude_lab.framed import FrameResponse
 from claude_lab.runs import Bounds, Run, new_name
 from claude_lab.settings import Settings
 
-soon = functools.partial(conftest.soon, within=8.0)
 PIECE = "x" * 10_000
 PIECES = 1200
 END = b"\r\n0\r\n\r\n"
@@ -80,7 +78,7 @@ def asked(
 def test_a_reader_that_takes_nothing_is_cut_and_its_run_let_go(protocol: Any, pieces: int) -> None:
     """After a few looks that find the connection as full as before it is reset; so is one with its last write in it."""
     with asked(protocol, heartbeat=0.05, pieces=pieces, window=4096) as stream:
-        assert soon(lambda: stream.let_go)
+        assert soon(lambda: stream.let_go, every=0.1)
         time.sleep(0.3)
 
         with pytest.raises(ConnectionResetError):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import need
+from conftest import need, soon
 from node_program import NodeProgram
 from pydantic import SecretStr
 from redis_server import redis_server
-from test_server import ANSWER, INSTANT, PLAIN, PREFIX, Bench, bench, soon
+from test_server import ANSWER, INSTANT, PLAIN, PREFIX, Bench, bench
 
 from claude_lab import faults
 from claude_lab.pacing import Pace
@@ -397,7 +397,7 @@ def test_stop_on_the_page_stops_the_spending(shared: Bench, page: Driver, fetche
 
     assert (told["status"], told["finishes"][-1]["isAbort"]) == ("ready", True)
     assert 20 <= len(told["texts"][-1]) < len(LONG)
-    assert soon(lambda: shared.fake.journal[0].ended == "client left", within=5)
+    assert soon(lambda: shared.fake.journal[0].ended == "client left")
 
 
 @pytest.mark.parametrize("fetched_whole", [False, True])
@@ -410,7 +410,7 @@ def test_a_run_stopped_elsewhere_is_an_error_on_the_page(shared: Bench, page: Dr
     metadata = told["messages"][-1]["metadata"]
     assert (told["status"], told["error"]["message"]) == ("error", "The answer was stopped before its end.")
     assert (metadata["stop_reason"], metadata["complete"]) == ("stopped", False)
-    assert soon(lambda: shared.fake.journal[0].ended == "client left", within=5)
+    assert soon(lambda: shared.fake.journal[0].ended == "client left")
 
 
 @pytest.mark.parametrize("fetched_whole", [False, True])

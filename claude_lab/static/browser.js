@@ -115,6 +115,7 @@ function render({ model, el }) {
     const readers = [new Pane(PerChunk), new Pane(PerEvent)];
     const [url] = roads(model.get("relay_url"));
     let chunks = 0;
+    paint(readers, chunks, false);
     try {
       const answer = await fetch(url, {
         method: "POST",

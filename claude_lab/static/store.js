@@ -65,7 +65,7 @@ export class Store {
   }
 
   replace(message) {
-    const ended = this.ended;
+    const ended = message.end ?? this.ended;
     this.clear();
     for (const view of this.views) view.reset();
     this.grow(message);

@@ -35,13 +35,18 @@ class View {
     this.paint();
   }
 
-  reset() {
+  reset() { // what is shown stays until the next frame shows what takes its place
+    this.anew = true;
+    this.waiting = this.store.text;
+  }
+
+  empty() {
     this.text.replaceChildren();
     this.note.textContent = "";
     this.block = null;
     this.left = 0;
     this.wrapped = 0;
-    this.waiting = this.store.text;
+    this.anew = false;
   }
 
   schedule() {
@@ -54,6 +59,9 @@ class View {
   paint() {
     const { store } = this;
     const follows = this.waiting && this.atEnd; // asked first and obeyed last: one layout a frame
+    const { anew } = this;
+    const { scrollTop } = anew ? this.text : {};
+    if (anew) this.empty();
     if (this.waiting) this.append(this.waiting);
     this.waiting = "";
     const status = store.status;
@@ -73,6 +81,7 @@ class View {
     this.strip.paint();
     this.speaker.speak();
     if (follows) this.toEnd();
+    else if (anew) this.text.scrollTop = scrollTop;
   }
 
   toEnd() {
@@ -137,7 +146,7 @@ class View {
     if (!this.wrapped || this.wrapped === this.text.clientWidth || !this.text.clientWidth) return;
     const { atEnd, left } = this;
     const { scrollTop } = this.text;
-    this.reset();
+    this.empty();
     this.left = left;
     this.append(this.store.text.slice(left));
     this.waiting = "";

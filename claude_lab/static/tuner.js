@@ -51,7 +51,7 @@ export default {
     const copy = element("button", "cl-copy", { type: "button" }, root);
     copy.textContent = "Copy as .env";
     const setting = { ...model.get("setting") };
-    let [turn, waiting, idle] = [0, false, 0];
+    let [turn, answered, waiting, idle] = [0, 0, false, 0];
 
     const draw = (drawn) => {
       waits.innerHTML = drawn.waits; // drawn by the kernel from numbers alone
@@ -63,18 +63,20 @@ export default {
       clearTimeout(idle);
       if (waiting) return;
       waiting = true;
-      model.send({ key, turn, knobs: setting });
+      const turned = turn !== answered; // a sharper picture is asked of whatever the setting has become
+      model.send(turned ? { key, turn, knobs: setting } : { key, turn });
     };
     const hear = (message) => {
       if (!message.pictures) return;
       if (message.key !== key) return follow(message);
-      waiting = false;
+      [waiting, answered] = [false, message.turn];
       root.dataset.answered = String(message.turn);
       if (message.turn === turn) draw(message.pictures);
       if (message.turn !== turn) ask();
       else if (message.more) idle = setTimeout(ask, IDLE_MS); // a sharper picture, once the knobs rest
     };
     const follow = ({ knobs, pictures }) => { // another view of the same tuner was turned
+      if (turn !== answered) return; // and this one after it: its own answer comes
       Object.assign(setting, knobs);
       for (const [name, move] of Object.entries(moves)) move(knobs[name]);
       draw(pictures);
