@@ -72,11 +72,13 @@ class Crowd:
 
     @property
     def at_once(self) -> float:
-        """How many whole streams were between their first delta and their end, on average: a slow machine stretches
-        the streams and the crowd's time alike.
+        """How many whole streams were between their first delta and their end, on average over the time from the first
+        of those to the last of these: a slow machine stretches it and the streams alike. 0 without a whole stream.
         """
-        lengths = (stream.ended - stream.first for stream in self.streams if stream.whole and stream.first is not None)
-        return sum(lengths) / self.took
+        spans = [(each.first, each.ended) for each in self.streams if each.whole and each.first is not None]
+        if not spans:
+            return 0.0
+        return sum(end - first for first, end in spans) / (max(end for _, end in spans) - min(spans)[0])
 
     def ttft(self, share: float) -> float:
         """Return the time to the first delta that this share of the streams stays below; infinite without one."""

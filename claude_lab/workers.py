@@ -1,7 +1,7 @@
 """How many streams a worker holds: measured, for three ways to call the SDK, with one worker and with several.
 
 `measure()` starts real uvicorn processes in front of a fake that paces its answers, and sends each a crowd. How many
-streams went on at once is a mean over the crowd's time, of those between their first piece and their end.
+streams went on at once is a mean, over the time from the first piece of any to the last end.
 """
 
 from __future__ import annotations

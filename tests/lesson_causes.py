@@ -43,7 +43,7 @@ CUT = "with Lab(Scenario(faults=[faults.Truncate(after=5)], pace='fast')) as qui
 UNSTOPPED = ("streaming-29", "run.stop()", "pass")
 OWN = (
     "streaming-29",
-    'run = lab.stream("Why is the sky blue?"',
+    'lab.fake.put(Scenario(pace="slow"))\nrun = lab.stream("Why is the sky blue?"',
     'lab = Lab()\nlab.stream("Why is the sky blue?", max_tokens=5)\nrun = lab.stream("Why is the sky blue?"',
 )
 """A lab of its own: the lesson reads the journal of the other one meanwhile."""
@@ -346,7 +346,7 @@ BUFFERING = [
     cause("cell-24a", 'live["obeys"].text', "a whole answer", AGAIN, ("ignoring) as ignores", CUT_OFF)),
     cause(
         "cell-24a",
-        'len(live["obeys"]',
+        'reads["obeys"]',
         "the obedience",
         AGAIN,
         ("Proxy(lab.url) as obeys", "Proxy(lab.url, ignoring) as obeys"),
@@ -382,7 +382,7 @@ BUFFERING = [
         ("Rule(buffering=False)", "Rule()"),
     ),
     cause("cell-33", "shapes[H11Protocol]", "the other parser", ("protocol=parser", "protocol=HttpToolsProtocol")),
-    cause("cell-36", "delivered ==", "the pause", ("(0.8, b", "(0.1, b")),
+    cause("cell-36", "delivered ==", "the pause", ("(2.0, b", "(0.1, b")),
     cause("cell-38", 'traces["HTTP/1.0', "HTTP/1.0", ('"HTTP/1.0 to the app": Rule()', '"HTTP/1.0 to the app": same')),
     cause("cell-38", 'traces["HTTP/1.1', "HTTP/1.1", ('"HTTP/1.1 to the app": same', '"HTTP/1.1 to the app": Rule()')),
     cause("cell-39a", "through", "Jupyter's proxy", ('"jupyter-server-proxy"', '"article"')),
@@ -399,7 +399,7 @@ BUFFERING = [
         "the last event of one",
         ("ours = course.send_through(routes, answer)", "ours = course.send_through(routes, answer[:-1])"),
     ),
-    cause("cell-44", "stairs[0][1]", "the page", LARGER),
+    cause("cell-44", "all(step", "the page", (LARGER[0], LARGER[1].replace("8192", "6000"))),
 ]
 
 SOLUTIONS = [

@@ -46,12 +46,14 @@ def test_the_table_shows_itself(table: Table) -> None:
         table["threads", 9]
 
 
-def test_streams_at_once_are_a_mean_over_the_crowds_time() -> None:
-    """Four whole streams of one second in two seconds are two at once; broken ones and waiting do not count."""
-    done, cut = Stream(0.0, 1.0, 2.0, 3, 100, True), Stream(0.0, 0.0, 2.0, 0, 0, False)
-    crowd = Crowd((done,) * 4 + (cut, Stream(0.0, None, 2.0, 0, 0, False)), (0.01,), 1, 2.0)
+def test_streams_at_once_are_a_mean_over_their_time() -> None:
+    """Four whole streams of a second, two by two, are two at once; broken ones and waiting do not count."""
+    early, late = Stream(0.0, 0.5, 1.5, 3, 100, True), Stream(0.0, 1.5, 2.5, 3, 100, True)
+    broken = Stream(0.0, 0.0, 2.0, 0, 0, False), Stream(0.0, None, 2.0, 0, 0, False)
+    crowd = Crowd((early, early, late, late, *broken), (0.01,), 1, 9.0)
 
     assert row(("sync", 4, 5), crowd).at_once == pytest.approx(2.0)
+    assert Crowd(broken, (0.01,), 1, 9.0).at_once == 0
 
 
 def test_an_unknown_way_is_refused() -> None:
