@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -102,19 +103,22 @@ def wait_for(
 ) -> T:
     """Wait for a future in short steps: a long wait on a lock would not hear the kernel's interrupt everywhere.
 
-    `meanwhile` is called after each of them.
+    `meanwhile` is called after each of them. The wait is on a queue: an interrupt in the midst of the future's own
+    would leave its lock taken, and the portal would wait for that for ever.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
+    done: SimpleQueue[object] = SimpleQueue()
+    future.add_done_callback(done.put)
     while True:
         try:
-            return future.result(TICK)
-        except concurrent.futures.TimeoutError:
-            if future.done():
-                return future.result()  # it came just now; or it raised a TimeoutError of its own
+            done.get(timeout=TICK)
+            break
+        except Empty:
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"Not done after {timeout} seconds.") from None
             if meanwhile is not None:
                 meanwhile()
+    return future.result()
 
 
 def portal_log(record: logging.LogRecord) -> bool:
@@ -209,7 +213,7 @@ class Served:
         self._server.should_exit = True
         running = list(self._server.server_state.tasks)
         if self._task is not None:
-            await asyncio.wait({self._task}, timeout=3)
+            await asyncio.wait({self._task}, timeout=2)
         if running:
             await asyncio.wait(running, timeout=1)
         for connection in list(self._server.server_state.connections):

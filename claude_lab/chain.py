@@ -16,6 +16,9 @@ from claude_lab.pattern import Pattern, pattern
 from claude_lab.probe import Plan
 from claude_lab.report import Verdict
 
+LOOKS = 3
+"""How often a question is asked at most while this machine's own lateness blurs the answer."""
+
 Ask = Callable[[Question], Awaitable[Observation]]
 
 AT_ONCE = 12
@@ -67,8 +70,11 @@ class Chain:
         return self.shapes[question]
 
     async def _ask(self, question: Question) -> None:
-        self.seen[question] = await self.ask(question)
-        self.shapes[question] = pattern(self.seen[question])
+        for _ in range(LOOKS):
+            self.seen[question] = await self.ask(question)
+            self.shapes[question] = pattern(self.seen[question])
+            if self.shapes[question].kind != "noisy":
+                break
 
     async def all(self, *questions: Question) -> list[Pattern]:
         """Ask several, a few at once, and return their shapes."""

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -57,6 +58,7 @@ class Answer:
             "verify": not self.url.startswith("http://"),
             "headers": {} if token is None else {"authorization": f"Bearer {token}"},
         }
+        self._read: deque[Frame] = deque()
         stopping = reading.stopping
         reading.stopping = lambda: self.stop_asked or stopping()
 
@@ -72,13 +74,15 @@ class Answer:
 
     def __iter__(self) -> Iterator[Frame | Resume]:
         """Read to the end, blocking."""
+        yield from self._taken()
         with httpx.Client(**self._options) as http:
             while not self.reading.ended:
                 lost = Loss(self.reading, self.read_timeout)
                 with lost, http.stream(**self._request()) as response:
                     if self.reading.head(response.status_code, response.headers):
                         for chunk in response.iter_bytes():
-                            yield from self.reading.feed(chunk)
+                            self._read += self.reading.feed(chunk)
+                            yield from self._taken()
                             if self.reading.over:
                                 break
                     else:
@@ -90,6 +94,8 @@ class Answer:
 
     async def __aiter__(self) -> AsyncIterator[Frame | Resume]:
         """Read to the end, waiting on the running loop."""
+        for frame in self._taken():
+            yield frame
         async with httpx.AsyncClient(**self._options) as http:
             while not self.reading.ended:
                 lost = Loss(self.reading, self.read_timeout)
@@ -98,7 +104,8 @@ class Answer:
                         if self.reading.head(response.status_code, response.headers):
                             chunks = response.aiter_bytes()
                             async for chunk in chunks:
-                                for frame in self.reading.feed(chunk):
+                                self._read += self.reading.feed(chunk)
+                                for frame in self._taken():
                                     yield frame
                                 if self.reading.over:
                                     await exhaust(chunks)
@@ -109,6 +116,11 @@ class Answer:
                     yield then
                 if isinstance(then, Resume):
                     await sleep(then.wait)
+
+    def _taken(self) -> Iterator[Frame]:
+        """Yield what has been read; what a loop that is left here was not given, the next one is."""
+        while self._read:
+            yield self._read.popleft()
 
     def _request(self) -> dict[str, Any]:
         method, path, headers = self.reading.request()

@@ -29,6 +29,7 @@ HEADERS = {
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
 }
+STEPS = 5
 OK, PING = sse.comment("ok"), sse.comment("ping")
 
 
@@ -141,12 +142,17 @@ class FrameResponse(Response):
         return b"".join([entry.data for entry in entries])
 
     async def _first(self) -> None:
-        """Take the entries to begin with: up to the first that an upstream's answer made, or what grace brought."""
-        until = now() + self.settings.grace
-        kinds = self.run.entries.kinds
-        while (seen := len(kinds)) <= self.after or kinds[-1] == "retry":
-            await self.run.wait(seen, max(0.0, until - now()))
-            if len(kinds) == seen or now() >= until:
+        """Take the entries to begin with: up to the first that an upstream's answer made, or what grace brought.
+
+        It is waited for in steps, of which a process that stands still for a while takes one.
+        """
+        left, kinds = self.settings.grace, self.run.entries.kinds
+        step = left / STEPS
+        while len(kinds) <= self.after or kinds[-1] == "retry":
+            began = now()
+            await self.run.wait(len(kinds), step)
+            left -= min(now() - began, step)
+            if left <= 0:
                 break
         self.after = min(len(kinds), self.after + self.most)
 

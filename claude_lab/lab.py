@@ -146,6 +146,7 @@ class Lab:
         way = self.url if through is None else address_of(through)
         run = Run(way, body_of(prompt, asked), view=view)
         self._check_alive()
+        run.show()  # the first view of a kernel takes half a second: interrupted in it, nothing has begun
         self.runs.append(run)
         run.start()
         return run.wait() if wait else run

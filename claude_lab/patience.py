@@ -9,13 +9,16 @@ from typing import Any, Self
 import aiohttp
 import httpx2
 
+LOOKS = 20
+"""How many looks make up the time: a process that stands still for a while takes one of them, whatever its length."""
+
 
 class Patience:
     """How long content may stay away; pings keep a socket alive and say nothing.
 
-    One timer serves the whole stream and moves on when it fires too early: a timer for each read costs more than the
-    read does. A context manager around the reads: it raises TimeoutError when the patience is over, and aiohttp's
-    errors in the transport's words.
+    One timer serves the whole stream and looks now and then whether anything came: a timer for each read costs more
+    than the read does. A context manager around the reads: it raises TimeoutError when the patience is over, and
+    aiohttp's errors in the transport's words.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -23,11 +26,11 @@ class Patience:
         self.loop = asyncio.get_running_loop()
         self.waits: asyncio.Task[Any] | None = None
         self.over_now = False
-        self.renew()
+        self.looks = 0
 
     def renew(self) -> None:
         """Begin the wait anew."""
-        self.until = self.loop.time() + self.seconds
+        self.looks = 0
 
     def wait(self) -> None:
         """Say that the current task waits for bytes from now on."""
@@ -37,16 +40,16 @@ class Patience:
         """Say that nobody waits: whoever takes a batch may keep it for long."""
         self.waits = None
 
-    def _fire(self) -> None:
-        left = self.until - self.loop.time()
-        if left <= 0 and self.waits is not None:
+    def _look(self) -> None:
+        self.looks += self.waits is not None
+        if self.looks > LOOKS and self.waits is not None:
             self.over_now = True
             self.waits.cancel()
         else:
-            self.timer = self.loop.call_later(left if left > 0 else self.seconds, self._fire)
+            self.timer = self.loop.call_later(self.seconds / LOOKS, self._look)
 
     def __enter__(self) -> Self:
-        self.timer = self.loop.call_at(self.until, self._fire)
+        self.timer = self.loop.call_later(self.seconds / LOOKS, self._look)
         self.wait()
         return self
 

@@ -92,7 +92,7 @@ class Program:
         port: int,
         build: Build | None = None,
         files: Mapping[str, bytes] | None = None,
-        patience: float = 5.0,
+        patience: float = 20.0,
     ) -> None:
         self.build = build or find() or none_installed()
         self.port = port

@@ -57,8 +57,7 @@ class Run:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> Run:
-        """Show the view and begin to stream."""
-        self.view.show()
+        """Begin to stream."""
         self._future = portal().submit(self._stream())
         return self
 
@@ -142,7 +141,7 @@ class Run:
         return self.wait()
 
     def show(self) -> Run:
-        """Show the view here again."""
+        """Show the view here; each call adds one."""
         self.view.show()
         return self
 

@@ -106,8 +106,10 @@ class Watched(Generic[T]):
     def stop(self) -> None:
         """End the loop: at the next item, or at once for an async source. From any thread, also twice."""
         self._stopped = True
-        if self._cancel is not None:
-            self._cancel()
+        cancel = self._cancel  # read once: the loop's end takes it away
+        if cancel is not None:
+            with contextlib.suppress(RuntimeError):  # its loop has closed meanwhile
+                cancel()
 
     def _begin(self) -> None:
         self.trace.started = clock.now()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 
 def need(*programs: str) -> str:
@@ -28,6 +29,9 @@ def lacking(reason: str) -> NoReturn:
         pytest.fail(f"{reason}; CI must install it")
     pytest.skip(reason)
 
+
+settings.register_profile("lab", deadline=None)
+settings.load_profile("lab")
 
 LONG = 30.0
 """Seconds that are waited for what comes at once: only something that hangs takes as long."""

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+import threading
 import time
 from concurrent.futures import Future
+from queue import Empty
+from types import FrameType
+from typing import Any
 
 import httpx
 import pytest
+from conftest import LONG
 
 from claude_lab.background import portal, serve, wait_for
 from claude_lab.probe import Probe
-
-
-class Late(Future[str]):
-    """A future that is done at the very moment in which a wait for it gives up."""
-
-    def result(self, timeout: float | None = None) -> str:
-        """Wait, and be done afterwards."""
-        try:
-            return super().result(timeout)
-        except TimeoutError:
-            if not self.done():
-                self.set_result("done")
-            raise
 
 
 def gone(url: str, within: float = 5.0) -> bool:
@@ -74,14 +67,35 @@ def test_an_open_stream_does_not_delay_a_stop() -> None:
     assert gone(served.url)
 
 
-def test_what_is_done_as_a_step_of_the_wait_ends_is_done() -> None:
-    """It is no timeout; one that the work raised itself is."""
+@pytest.mark.parametrize("error", [TimeoutError("no answer"), Empty("no answer")])
+def test_what_the_work_raises_ends_the_wait(error: Exception) -> None:
+    """Whatever the wait itself may raise."""
     failed: Future[str] = Future()
-    failed.set_exception(TimeoutError("no answer"))
+    failed.set_exception(error)
 
-    assert wait_for(Late()) == "done"
-    with pytest.raises(TimeoutError, match="no answer"):
+    with pytest.raises(type(error), match="no answer"):
         wait_for(failed)
+
+
+def test_an_interrupted_wait_leaves_no_lock_taken() -> None:
+    """The portal ends the work that an interrupt gave up, wherever in the wait it struck."""
+
+    def strike(frame: FrameType, event: str, _: object) -> Any:
+        if event == "return" and frame.f_code is threading.Condition.__enter__.__code__ and waiting:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return strike
+
+    waiting: list[None] = []
+    sys.settrace(strike)
+    try:
+        wait_for(portal().submit(asyncio.sleep(0.3, "done")), meanwhile=lambda: waiting.append(None))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+
+    assert portal().run(asyncio.sleep(0, "alive"), timeout=LONG) == "alive"
 
 
 def test_waiting_for_oneself_is_refused() -> None:

@@ -235,3 +235,19 @@ def test_the_documented_loop_runs(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert printed.startswith(ANSWER)
     assert printed.endswith(" tokens\n")
+
+
+def test_what_a_left_loop_was_not_given_the_next_one_is() -> None:
+    """Frames of one read are read once, and given out in as many loops as one likes."""
+    words = [f"word{i} " for i in range(10)]
+    with serve(raw(words)) as served:
+        answer = ask(served.url, "Hi", resume=QUICK)
+        frames = [*islice(answer, 3), *islice(answer, 2), *answer]
+        again = ask(served.url, "Hi", resume=QUICK)
+
+        async def in_two() -> list[Any]:
+            async for first in again:
+                return [first, *[frame async for frame in again]]
+            return []
+
+        assert text_of(asyncio.run(in_two())) == text_of(frames) == "".join(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -110,3 +111,23 @@ def test_what_goes_wrong_while_writing_is_the_requests_error() -> None:
     with pytest.raises(RuntimeError, match="broken pipe"):
         asyncio.run(main())
     assert run.readers == 0
+
+
+def test_a_pause_of_the_process_does_not_use_up_the_grace() -> None:
+    """A refusal that arrives in a pause longer than the grace still has its own status."""
+    run, heads = Run(new_name(), 60), []
+
+    async def send(message: dict[str, Any]) -> None:
+        heads.append(message.get("status"))
+
+    async def main() -> None:
+        asked = asyncio.create_task(FrameResponse(run, Settings(grace=0.5))({"type": "http"}, silence, send))
+        await asyncio.sleep(0.01)
+        asyncio.get_running_loop().call_soon(time.sleep, 0.7)
+        for _ in range(9):  # turns of the loop, in which an upstream's answer is read
+            await asyncio.sleep(0)
+        run.append("error", {"error": "overloaded", "message": "Overloaded", "retryable": True})
+        await asked
+
+    asyncio.run(main())
+    assert heads[0] == 503
