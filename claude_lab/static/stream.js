@@ -131,7 +131,10 @@ class View {
 
   wrap() { // a paragraph too long to lay out again and again: its last wrapped line begins a block
     const found = lastLine(this.block);
-    if (!found) return;
+    if (!found) {
+      if (!this.text.clientWidth) this.wrapped = -1; // not in the page yet: `refit` breaks the line once it is
+      return;
+    }
     const { block } = this;
     const rest = found.at ? found.node.splitText(found.at) : found.node;
     block.dataset.wrapped = "true";

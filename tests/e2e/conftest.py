@@ -14,6 +14,8 @@ from e2e.jupyterlab_page import Jupyter, Page, browser
 
 ALWAYS = {"test_text_grows_and_stop_stops"}
 HERE = Path(__file__).parent
+PATIENT = {"CLAUDE_LAB_READY_WITHIN": "30"}
+"""What a kernel is told where live views must come up, however slow the machine."""
 AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -44,7 +46,7 @@ def lab(home: Path) -> Iterator[Jupyter]:
     """A JupyterLab as users have it."""
     if not Path("/usr/bin/chromium").exists():
         missing("chromium is not installed; apt-get install chromium")
-    with Jupyter(home / "lab", PYTHONPATH=f"{HERE}{os.pathsep}{HERE.parents[1]}") as server:
+    with Jupyter(home / "lab", PYTHONPATH=f"{HERE}{os.pathsep}{HERE.parents[1]}", **PATIENT) as server:
         yield server
 
 

@@ -36,6 +36,12 @@ KERNEL_IDLE = """() => {
     const panel = window.jupyterapp?.shell.currentWidget;
     return panel?.sessionContext?.session?.kernel?.status === "idle" && panel.sessionContext.isReady;
 }"""
+WIDGETS = """() => {
+    const {rendermime} = window.jupyterapp.shell.currentWidget.content;
+    const factory = rendermime.getFactory("application/vnd.jupyter.widget-view+json");
+    return factory?.createRenderer({})._manager.promise;
+}"""
+"""What keeps a notebook's widgets; until it is restored they wait, and it cannot be restored while a cell runs."""
 
 
 class Jupyter:
@@ -162,6 +168,9 @@ class Page:
         self.page.goto(url)
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         self.page.wait_for_function(KERNEL_IDLE)
+        self.page.wait_for_function(f"() => Boolean(({WIDGETS})())")
+        widgets = self.page.evaluate_handle(WIDGETS)
+        self.page.wait_for_function("widgets => widgets.restoredStatus", arg=widgets)
 
     def _hear(self, message: Any) -> None:
         if message.type == "error":
@@ -174,9 +183,9 @@ class Page:
     def start(self, index: int) -> None:
         """Run a cell without waiting for its end."""
         self.cell(index).locator(".cm-content").click()
+        handle, before = self.cell(index).locator(".jp-InputPrompt").element_handle(), self.prompt(index)
         self.page.keyboard.press("Control+Enter")
-        handle = self.cell(index).locator(".jp-InputPrompt").element_handle()
-        self.page.wait_for_function("p => p.innerText !== '[ ]:'", arg=handle)
+        self.page.wait_for_function("([prompt, before]) => prompt.innerText !== before", arg=[handle, before])
 
     def prompt(self, index: int) -> str:
         """Return a cell's prompt, such as "[*]:" or "[3]:"."""
@@ -190,7 +199,6 @@ class Page:
     def run(self, index: int, seconds: float = 30) -> None:
         """Run a cell and wait for its end."""
         self.start(index)
-        time.sleep(0.15)
         self.wait_idle(index, seconds)
 
     def output(self, index: int) -> str:
@@ -202,9 +210,8 @@ class Page:
         self.page.locator("[data-jp-item-name='interrupt']").first.click()
 
     def save(self) -> None:
-        """Save the notebook, and wait until it is clean."""
-        self.page.keyboard.press("Control+s")
-        self.page.wait_for_timeout(800)
+        """Save the notebook, and wait until it is on the disk."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
 
     def theme(self, name: str) -> None:
         """Change the theme, "JupyterLab Dark" or "JupyterLab Light"."""

@@ -77,10 +77,17 @@ class Staircases:
         self.view = StaircaseView(title="Who is first?")
         self.traces = {label: Trace() for label in ("sent", "unbuffered", "buffered at $1 a GB")}
         self.deltas, self.gap = deltas, gap
+        self.stopped = False
+
+    def stop(self) -> None:
+        """End the race where it is."""
+        self.stopped = True
 
     async def play(self) -> None:
         """Feed every trace, and freeze."""
         for i in range(self.deltas):
+            if self.stopped:
+                break
             await asyncio.sleep(self.gap)
             for trace, group in zip(self.traces.values(), (1, 1, 50), strict=True):
                 for _ in range(group if i % group == group - 1 else 0):
@@ -97,7 +104,7 @@ class Staircases:
 
     def run(self) -> Staircases:
         """Block the cell until the end."""
-        self.start().task.result(60)
+        self.start().task.result(600)
         return self
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import conftest
 import pytest
+from conftest import soon
 from cutter import Cutter
 from pydantic import SecretStr
 
@@ -25,15 +25,23 @@ from claude_lab.server import create_app
 from claude_lab.settings import Settings
 from e2e.conftest import missing
 
-soon = functools.partial(conftest.soon, within=3.0)
-
 ANSWER = "Air scatters blue light more than red 🌊 <script>document.title = 'hacked'</script> <b>naïve</b>. " * 3
 CALM = Voice(ANSWER, thinking=False)
 PACED = Pace(0.05, 0.03, 0.0, 0.0)
 AT_ONCE = Pace(0.0, 0.0, 0.0, 0.0)
+STALLED = Scenario(voice=CALM, pace=PACED, faults=[faults.Stall(after=60, seconds=8.0)])
+HANGING = Scenario(voice=CALM, pace=PACED, faults=[faults.Hang(after=60)])
 POLICY = RetryPolicy(max_retries=2, base_delay=1.5, jitter="none")
 PREFIX = "/unguessable"
 LAST = ".answer:last-of-type"
+HEARD = """window.told = []; window.lengths = []; new MutationObserver(records => {
+    for (const {target, addedNodes} of records) {
+        if (target.id === "status") window.told.push(...[...addedNodes].map(node => node.textContent));
+        const text = target.parentElement?.closest(".text") ?? target.closest?.(".text");
+        if (text) window.lengths.push(text.textContent.length);
+    }
+}).observe(document, {childList: true, characterData: true, subtree: true});"""
+"""Keeps all that the status says and each length of an answer, whoever looks when."""
 
 
 class Bench:
@@ -51,6 +59,7 @@ class Bench:
         self.complaints: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.add_init_script(HEARD)
         self.page.goto(f"{self.road.url}/")
 
     def serve(self, port: int = 0) -> Served:
@@ -74,11 +83,15 @@ class Bench:
 
     def wait(self, claim: str) -> None:
         """Wait until a claim in JavaScript comes true."""
-        self.page.wait_for_function(f"() => {claim}", timeout=15_000)
+        self.page.wait_for_function(f"() => {claim}", timeout=30_000)
 
     def wait_status(self, words: str) -> None:
         """Wait until the status says these words."""
         self.wait(f"document.getElementById('status').textContent.includes({words!r})")
+
+    def wait_told(self, words: str) -> None:
+        """Wait until the status says these words, or has said them since the page was loaded."""
+        self.wait(f"window.told.some(text => text.includes({words!r}))")
 
     def wait_end(self) -> None:
         """Wait until nothing is being answered."""
@@ -99,7 +112,8 @@ def bench(chromium: Any) -> Iterator[Make]:
 
 def test_an_answer_grows_and_its_markup_stays_text(bench: Make, axe: str, screenshots: Path) -> None:
     """Words come one after the other; thinking is folded; a script stays text; light and dark pass axe."""
-    made = bench(Scenario(voice=Voice(ANSWER), pace=PACED))
+    answer = ANSWER * 3
+    made = bench(Scenario(voice=Voice(answer), pace=PACED))
     page = made.page
     page.evaluate(axe)
 
@@ -110,16 +124,13 @@ def test_an_answer_grows_and_its_markup_stays_text(bench: Make, axe: str, screen
     assert violations() == []
     made.ask()
     made.wait_text(1)
-    lengths = []
-    for _ in range(6):
-        lengths.append(len(made.text()))
-        page.wait_for_timeout(120)
     page.screenshot(path=screenshots / "chat-live.png")
     made.wait_end()
+    lengths = page.evaluate("() => window.lengths")
 
     assert len(set(lengths)) >= 4
     assert lengths == sorted(lengths)
-    assert made.text() == ANSWER
+    assert made.text() == answer
     assert (page.title(), page.locator(".text script, .text b").count()) == ("claude_lab", 0)
     assert page.locator(".thinking").get_attribute("open") is None
     page.click(".thinking summary")
@@ -135,7 +146,7 @@ def test_an_answer_grows_and_its_markup_stays_text(bench: Make, axe: str, screen
 
 def test_keys_send_break_lines_and_stop(bench: Make) -> None:
     """Shift+Enter is a new line, Enter sends, Esc stops: the upstream is closed, the answer is marked."""
-    made = bench(Scenario(voice=CALM, pace=PACED))
+    made = bench(HANGING)
     page = made.page
     page.focus("#message")
     page.keyboard.type("One")
@@ -160,7 +171,7 @@ def test_keys_send_break_lines_and_stop(bench: Make) -> None:
 
 def test_the_button_stops_too(bench: Make) -> None:
     """Stop is there while an answer comes, and only then."""
-    made = bench(Scenario(voice=CALM, pace=PACED))
+    made = bench(HANGING)
     assert made.page.locator("#stop").is_hidden()
     made.ask()
     made.wait_text()
@@ -197,7 +208,7 @@ def test_a_retry_is_told_while_it_waits(bench: Make) -> None:
     """The upstream is overloaded once: the page says so, and the answer comes."""
     made = bench(Scenario(voice=CALM, pace=AT_ONCE, faults=[faults.Overloaded()]), grace=0.2)
     made.ask()
-    made.wait_status("asking again in 1.5 s")
+    made.wait_told("asking again in 1.5 s")
     made.wait_end()
 
     assert made.text() == ANSWER
@@ -205,13 +216,13 @@ def test_a_retry_is_told_while_it_waits(bench: Make) -> None:
 
 def test_an_answer_survives_a_network_that_goes_away(bench: Make, screenshots: Path) -> None:
     """Every connection breaks and none can be made; the page says so, and goes on where it was when they can."""
-    made = bench(Scenario(voice=CALM, pace=PACED))
+    made = bench(STALLED)
     made.ask()
     made.wait_text()
     made.road.vanish()
-    made.wait_status("trying again")
+    made.wait_told("trying again")
+    made.wait_told("(2)")
     made.page.screenshot(path=screenshots / "chat-away.png")
-    made.wait_status("(2)")
     made.road.return_()
     made.wait_end()
 
@@ -222,13 +233,13 @@ def test_an_answer_survives_a_network_that_goes_away(bench: Make, screenshots: P
 
 def test_offline_is_waited_out(bench: Make) -> None:
     """While the browser says that it is offline no tries are used up; back online, the answer goes on."""
-    made = bench(Scenario(voice=CALM, pace=PACED))
+    made = bench(STALLED)
     made.ask()
     made.wait_text()
     made.page.context.set_offline(True)
     try:
         made.road.vanish()
-        made.wait_status("You are offline")
+        made.wait_told("You are offline")
         asked = made.road.connections
         made.page.wait_for_timeout(1500)
         made.road.return_()
@@ -243,7 +254,7 @@ def test_offline_is_waited_out(bench: Make) -> None:
 
 def test_a_reloaded_page_has_its_conversation_and_reads_on(bench: Make) -> None:
     """Reloaded in mid-stream, the page shows what was said and goes on with the answer; nothing is asked twice."""
-    made = bench(Scenario(voice=CALM, pace=PACED))
+    made = bench(replace(STALLED, faults=[faults.ok, *STALLED.faults]))
     made.ask("First?")
     made.wait_status("Done")
     made.ask("Second?")
@@ -279,11 +290,11 @@ def test_a_reloaded_page_whose_run_is_lost_asks_nothing_by_itself(bench: Make) -
 
 def test_stop_works_where_the_server_cannot_be_told(bench: Make) -> None:
     """With the road gone, Stop ends the waiting at once and says what it could not do."""
-    made = bench(Scenario(voice=CALM, pace=PACED))
+    made = bench(HANGING)
     made.ask()
     made.wait_text()
     made.road.vanish()
-    made.wait_status("trying again")
+    made.wait_told("trying again")
     made.page.keyboard.press("Escape")
     made.wait_end()
 
@@ -292,7 +303,7 @@ def test_stop_works_where_the_server_cannot_be_told(bench: Make) -> None:
 
 def test_a_server_that_restarts_has_lost_the_run_and_the_page_says_so(bench: Make, screenshots: Path) -> None:
     """What came stays and is marked as not whole; asked again, the new server answers."""
-    made = bench(Scenario(voice=CALM, pace=PACED))
+    made = bench(HANGING)
     made.ask()
     made.wait_text()
     port = made.served.port
@@ -316,7 +327,7 @@ def test_an_answer_survives_its_server_when_redis_keeps_it(chromium: Any) -> Non
     """kill -9 in mid-stream, and a new server at the same port: the page goes on and has the whole answer."""
     if not has_redis():
         missing("redis-server or the redis package is not installed")
-    with FakeClaude(Scenario(voice=CALM, pace=PACED)) as fake, Server(fake.url, keeps_runs=True) as server:
+    with FakeClaude(HANGING) as fake, Server(fake.url, keeps_runs=True) as server:
         page = chromium.new_page()
         page.goto(f"{server.url}/")
         page.fill("#message", "Why is the sky blue?")

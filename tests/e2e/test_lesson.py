@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +12,20 @@ from e2e.jupyterlab_page import Page
 
 LESSON = Path(__file__).parents[2] / "notebooks" / "01_streaming.ipynb"
 TEXT = ".cl-live .cl-text[role=region]"
-ASK = 'run = lab.stream("How does streaming work?", wait=False)'
-TELL = 'await run\nprint(run.status, "|", lab.fake.journal[-1].ended)\nlab.check()'
+ASK = """
+hanging = Lab(Scenario(faults=[faults.Hang(after=20)]))
+run = hanging.stream("How does streaming work?", wait=False)
+"""
+TELL = 'await run\nprint(run.status, "|", hanging.fake.journal[-1].ended)\nhanging.check()'
+WATCH = f"""prompt => {{
+    window.steps = [];
+    const look = () => {{
+        const text = document.querySelector('{TEXT}');
+        if (text && prompt.innerText === '[*]:') window.steps.push(text.textContent.length);
+    }};
+    new MutationObserver(look).observe(document.body, {{childList: true, characterData: true, subtree: true}});
+}}"""
+"""Keeps each length of the live text that was seen while the cell with this prompt ran."""
 
 
 def lesson_until_first_stream() -> list[str]:
@@ -22,15 +33,6 @@ def lesson_until_first_stream() -> list[str]:
     cells = [cell.source for cell in nbformat.read(LESSON, 4).cells if cell.cell_type == "code"]
     first = next(index for index, source in enumerate(cells) if "lab.stream(" in source)
     return cells[: first + 1]
-
-
-def grown(page: Page, times: int, every: float = 0.2) -> list[int]:
-    """Return the lengths of the live text, looked at several times."""
-    seen = []
-    for _ in range(times):
-        seen.append(len(page.page.locator(TEXT).first.inner_text()))
-        time.sleep(every)
-    return seen
 
 
 def test_the_first_lesson_streams_and_stops(open_notebook: Callable[..., Page], screenshots: Path) -> None:
@@ -41,12 +43,12 @@ def test_the_first_lesson_streams_and_stops(open_notebook: Callable[..., Page], 
     page = open_notebook(*cells, ASK, TELL)
     for index in range(first):
         page.run(index)
+    page.page.evaluate(WATCH, page.cell(first).locator(".jp-InputPrompt").element_handle())
     page.start(first)
-    page.page.wait_for_selector(TEXT)
-    steps = grown(page, 7)
+    page.page.wait_for_function("() => window.steps.length")
     page.page.screenshot(path=screenshots / "lesson-streams.png")
-    assert page.prompt(first) == "[*]:", "it is not over yet"
     page.wait_idle(first)
+    steps = page.page.evaluate("() => window.steps")
 
     page.run(first + 1)
     view = page.cell(first + 1)

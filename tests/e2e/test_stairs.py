@@ -11,15 +11,16 @@ from e2e.jupyterlab_page import Jupyter, Page
 
 Open = Callable[..., Page]
 RACE = """
-from claude_lab import Lab
+from claude_lab import Lab, Scenario
 from claude_lab.lab import race
-lab = Lab()
+lab = Lab(Scenario(pace="slow"))
 race("Why is the sky blue?", direct=lab, again=lab)
 """
 SETUP = "from streams import Staircases"
 LIVE, STILL = ".cl-stairs:not(.cl-still)", ".cl-stairs.cl-still"
 GROWN = f"""count => [...document.querySelectorAll('{LIVE} path')].filter(
     path => (path.getAttribute('d') ?? '').split('V').length > 5).length === count"""
+DRAWN = f"() => [...document.querySelectorAll('{STILL} img')].every(picture => picture.naturalWidth > 0)"
 
 
 def test_a_race_is_seen_while_it_runs(open_notebook: Open, screenshots: Path) -> None:
@@ -27,24 +28,25 @@ def test_a_race_is_seen_while_it_runs(open_notebook: Open, screenshots: Path) ->
     page = open_notebook(RACE)
     page.start(0)
     page.page.wait_for_function(GROWN, arg=2)
-    page.wait_idle(0)
+    assert page.prompt(0) == "[*]:"
+    page.wait_idle(0, 90)
     page.page.wait_for_selector(STILL)
-    page.page.wait_for_timeout(300)
+    page.page.wait_for_selector(LIVE, state="detached")
+    page.page.wait_for_function(DRAWN)
     page.cell(0).screenshot(path=screenshots / "race.png")
 
-    assert page.page.locator(LIVE).count() == 0
     assert page.page.locator("img[src^='data:image/svg+xml']").count() == 2
     assert page.output(0).count("route") == 2
 
 
 def test_live_and_frozen_pass_axe_in_both_themes(open_notebook: Open, axe: str, screenshots: Path) -> None:
     """No violation, and what was sent has the same gray live and still."""
-    page = open_notebook(SETUP, "s = Staircases(deltas=900).start()")
+    page = open_notebook(SETUP, "s = Staircases(deltas=100_000).start()", "s.stop()")
     page.run(0)
-    page.run(1)
-    page.page.wait_for_function(GROWN, arg=3)
-    for place, name in ((LIVE, "live"), (STILL, "still")):
-        page.page.wait_for_selector(place, timeout=20_000)
+    for place, name, cell, growing in ((LIVE, "live", 1, 3), (STILL, "still", 2, 0)):
+        page.run(cell)
+        page.page.wait_for_selector(place)
+        page.page.wait_for_function(GROWN, arg=growing)
         for theme in ("Dark", "Light"):
             page.theme(f"JupyterLab {theme}")
             page.page.locator(place).screenshot(path=screenshots / f"stairs-{name}-{theme.lower()}.png")
@@ -55,18 +57,20 @@ def test_live_and_frozen_pass_axe_in_both_themes(open_notebook: Open, axe: str, 
 
 def test_a_reloaded_race_is_whole_again(open_notebook: Open) -> None:
     """After a reload in mid-race the staircases are back from their first step, go on, and stay when it ends."""
-    page = open_notebook(SETUP, "s = Staircases(deltas=700).start()", "s.task.result(60); print(s.traces['sent'].ttft)")
+    stop = "s.stop(); s.task.result(60); print(s.traces['sent'].ttft, s.view.points('sent')[-1][0])"
+    page = open_notebook(SETUP, "s = Staircases(deltas=100_000).start()", stop)
     page.run(0)
     page.run(1)
     page.page.wait_for_function(GROWN, arg=2)
     page.save()
     page.reload()
-    page.page.wait_for_function(GROWN, arg=3, timeout=20_000)
-    page.run(2, 20)
-    page.page.wait_for_timeout(500)
+    page.page.wait_for_function(GROWN, arg=3)
+    page.run(2)
+    first, last = map(float, page.output(2).split())
+    page.page.wait_for_selector(f"{LIVE} .cl-axis span:text-is('{last:.1f} s')")
 
     assert page.page.locator(f"{LIVE} path").count() == 3
-    assert f"first token {float(page.output(2)):.2f} s" in page.page.locator(f"{LIVE} .cl-status").first.inner_text()
+    assert f"first token {first:.2f} s" in page.page.locator(f"{LIVE} .cl-status").first.inner_text()
 
 
 def test_a_race_reloaded_in_a_busy_cell_is_whole_after_it(open_notebook: Open) -> None:
@@ -78,21 +82,23 @@ def test_a_race_reloaded_in_a_busy_cell_is_whole_after_it(open_notebook: Open) -
     page.save()
     page.reload()
 
-    page.page.wait_for_function(GROWN, arg=3, timeout=20_000)
+    page.page.wait_for_function(GROWN, arg=3)
 
 
 def test_a_race_without_anywidget_is_plain_html(open_notebook: Open, bare: Jupyter, screenshots: Path) -> None:
     """A server that lacks anywidget shows the staircases while the cell runs, and says why."""
-    page = open_notebook(SETUP, "s = Staircases(deltas=600).run();", server=bare)
+    page = open_notebook(SETUP, "s = Staircases(deltas=100_000).run();", server=bare)
     page.run(0)
     page.start(1)
-    page.page.wait_for_selector(f"{STILL} .cl-note:has-text('plain HTML')", timeout=6_000)
+    page.page.wait_for_selector(f"{STILL} .cl-note:has-text('plain HTML')")
     during = page.page.locator(f"{STILL} img").last.get_attribute("src")
     page.page.screenshot(path=screenshots / "stairs-bare.png")
-    page.page.wait_for_timeout(1500)
+    redrawn = f"during => [...document.querySelectorAll('{STILL} img')].at(-1)?.src !== during"
+    page.page.wait_for_function(redrawn, arg=during)
 
-    assert page.page.locator(f"{STILL} img").last.get_attribute("src") != during
-    page.wait_idle(1, 20)
+    assert page.prompt(1) == "[*]:"
+    page.interrupt()
+    page.wait_idle(1)
 
 
 FIGURE = """
