@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 
 import pytest
-from conftest import need
+from conftest import need, soon
 from origin import CHUNKED, LAST, Origin, chunk, origin
 
 from claude_lab.buffering import predict, schedule
@@ -69,14 +70,19 @@ def test_a_reset_loses_what_stairs_hold(ending: str, lost: int) -> None:
 
 
 def test_the_real_nginx_gives_the_same_steps() -> None:
-    """Embedded and real: the same bytes in each stair, and as many TLS records."""
+    """Embedded and real: the same bytes in each stair, and as many TLS records; after a pause a read takes several."""
     need("nginx", "/usr/sbin/nginx")
     pytest.importorskip("trustme")
     routes = {"stairs": OLD, "https": Rule(http_version="1.1", tls=True, record_size=4096)}
-    ours, real = send_through(routes, EVENTS), send_through(routes, EVENTS, real=True)
+    ours = {label: chunks(trace) for label, trace in send_through(routes, EVENTS).items()}
 
-    assert chunks(ours["stairs"]) == chunks(real["stairs"])
-    assert len(chunks(ours["https"])) == len(chunks(real["https"]))  # chunk framing shares the records: no exact bytes
+    def same() -> bool:
+        real = {label: chunks(trace) for label, trace in send_through(routes, EVENTS, real=True).items()}
+        assert set(accumulate(real["stairs"])) <= set(accumulate(ours["stairs"]))
+        records = len(real["https"]), len(ours["https"])  # chunk framing shares the records: no exact bytes
+        return real["stairs"] == ours["stairs"] and records[0] == records[1]
+
+    assert soon(same)
 
 
 def test_one_question_goes_to_several_addresses() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
+from conftest import LONG
 
 from claude_lab import Lab, Scenario, faults
 from claude_lab.background import portal
@@ -20,25 +21,26 @@ HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 @asynccontextmanager
 async def origin(*pieces: bytes, stays: bool = False) -> AsyncIterator[str]:
-    """Serve these pieces, each in a write of its own, to whoever asks."""
+    """Serve these pieces, each in a write of its own, to whoever asks; one that `stays` waits until the reader left."""
     gone = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        for piece in (HEAD, *pieces):
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0.01)
-        if stays:
-            await reader.read()
-            gone.set()
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            for piece in (HEAD, *pieces):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+            if stays:
+                await reader.read()
+        gone.set()
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         if stays:
-            await asyncio.wait_for(gone.wait(), 2)
+            await asyncio.wait_for(gone.wait(), LONG)
 
 
 def test_all_streams_of_a_server_come_whole() -> None:

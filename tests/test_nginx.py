@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from conftest import need
+from conftest import LONG, need, soon
 from origin import CHUNKED, HEAD, LAST, Origin, chunk, fetch, origin, reset
 
 from claude_lab.nginx import Nginx, NginxError, Program, find, free_port
@@ -20,6 +21,7 @@ from claude_lab.proxy import Proxy
 from claude_lab.rule import Rule
 
 EVENT = chunk(b"data: 1\n\n")
+Script = Callable[[Origin, asyncio.StreamWriter], Awaitable[None]]
 ORPHAN = """
 import os, sys
 from claude_lab.nginx import Nginx
@@ -67,21 +69,19 @@ def test_it_ends_with_its_parent() -> None:
     assert parent.stdin is not None
     pid, prefix = parent.stdout.readline().split()
     parent.send_signal(signal.SIGKILL)
-    parent.wait(5)
+    parent.wait(LONG)
     parent.stdin.close()
     parent.stdout.close()
 
-    deadline = time.monotonic() + 3
-    while (alive(int(pid)) or Path(prefix).exists()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not alive(int(pid))
-    assert not Path(prefix).exists()
+    assert soon(lambda: not alive(int(pid)) and not Path(prefix).exists())
 
 
 def alive(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
-    status = Path(f"/proc/{pid}/status")
-    return status.exists() and "State:\tZ" not in status.read_text()
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text("utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_bad_configuration_is_refused_in_nginx_own_words() -> None:
@@ -141,23 +141,37 @@ def test_a_rule_written_for_nginx_reads_back_the_same() -> None:
     assert Rule.from_nginx_conf(text) == rule
 
 
+def queued(local: int, remote: int) -> tuple[int, int]:
+    """Return the bytes that wait in the connection between two ports: sent and not acknowledged, come and not read."""
+    for row in map(str.split, Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]):
+        if [int(address.split(":")[1], 16) for address in row[1:3]] == [local, remote]:
+            out, into = row[4].split(":")
+            return int(out, 16), int(into, 16)
+    return 0, 0
+
+
+async def taken(writer: asyncio.StreamWriter) -> None:
+    """Wait until the proxy has read all that was written."""
+    ours, theirs = (writer.get_extra_info(name)[1] for name in ("sockname", "peername"))
+    assert await asyncio.to_thread(soon, lambda: not queued(ours, theirs)[0] and not queued(theirs, ours)[1])
+
+
 async def close_half(served: Origin, writer: asyncio.StreamWriter) -> None:
     """5,000 bytes framed by the close, then FIN."""
     writer.write(HEAD + b"x" * 5000)
-    await asyncio.sleep(0.05)
+    await taken(writer)
 
 
 async def reset_half(served: Origin, writer: asyncio.StreamWriter) -> None:
     """5,000 bytes framed by the close, then RST."""
-    writer.write(HEAD + b"x" * 5000)
-    await asyncio.sleep(0.05)
+    await close_half(served, writer)
     reset(writer)
 
 
 async def chunked_close(served: Origin, writer: asyncio.StreamWriter) -> None:
     """Five chunks of 1,000 bytes, then FIN without the last chunk."""
     writer.write(CHUNKED + chunk(b"x" * 1000) * 5)
-    await asyncio.sleep(0.05)
+    await taken(writer)
 
 
 async def chunked_reset(served: Origin, writer: asyncio.StreamWriter) -> None:
@@ -167,9 +181,9 @@ async def chunked_reset(served: Origin, writer: asyncio.StreamWriter) -> None:
 
 
 async def falls_silent(served: Origin, writer: asyncio.StreamWriter) -> None:
-    """2,000 bytes, then nothing."""
+    """2,000 bytes, then nothing, for as long as the proxy stays."""
     writer.write(HEAD + b"x" * 2000)
-    await asyncio.sleep(3)
+    await asyncio.to_thread(served.left.wait, LONG)
 
 
 async def no_head(served: Origin, writer: asyncio.StreamWriter) -> None:
@@ -179,9 +193,9 @@ async def no_head(served: Origin, writer: asyncio.StreamWriter) -> None:
 async def broken_chunks(served: Origin, writer: asyncio.StreamWriter) -> None:
     """A chunk, then something else."""
     writer.write(CHUNKED + EVENT)
-    await asyncio.sleep(0.05)
+    await taken(writer)
     writer.write(b"nonsense\r\n")
-    await asyncio.sleep(0.5)
+    await asyncio.to_thread(served.left.wait, LONG)
 
 
 SCRIPTS = [close_half, reset_half, chunked_close, chunked_reset, falls_silent, no_head, broken_chunks]
@@ -189,15 +203,17 @@ SCRIPTS = [close_half, reset_half, chunked_close, chunked_reset, falls_silent, n
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 @pytest.mark.parametrize("buffering", [True, False], ids=["buffered", "direct"])
-def test_the_embedded_proxy_fails_as_nginx_does(script: object, buffering: bool) -> None:
+def test_the_embedded_proxy_fails_as_nginx_does(script: Script, buffering: bool) -> None:
     """Status, bytes delivered, and whether the client can tell that something is missing."""
-    rule = Rule(buffering=buffering, http_version="1.1", read_timeout=0.6)
-    with origin(script) as served, Nginx(served.url, rule) as real, Proxy(served.url, rule) as ours:  # type: ignore[arg-type]
-        seen = [fetch(hop.url) for hop in (real, ours)]
+    rule = Rule(buffering=buffering, http_version="1.1", read_timeout=3.5 if script is falls_silent else LONG)
 
-    (status, size, whole, ended), mine = [
-        (reader.head.status if reader.head else 0, len(body), reader.whole, ended) for reader, body, ended in seen
-    ]
+    def seen(hop: type[Nginx | Proxy]) -> tuple[int, int, bool | None, str]:
+        with origin(script) as served, hop(served.url, rule) as started:
+            reader, body, ended = fetch(started.url)
+        return reader.head.status if reader.head else 0, len(body), reader.whole, ended
+
+    with ThreadPoolExecutor() as together:
+        (status, size, whole, ended), mine = together.map(seen, (Nginx, Proxy))
     size = mine[1] if status >= 500 else size  # error pages differ in their words
     assert mine == (status, size, whole, ended)
 

@@ -47,7 +47,7 @@ def fake() -> Iterator[FakeClaude]:
 def batches(
     fake: FakeClaude, *script: faults.Fault, retries: int = 0, pace: Pace | str = "instant", **options: Any
 ) -> list[Batch]:
-    """Ask a fake that follows a script and return the batches; raises what the stream raises, once they are read."""
+    """Ask a fake on its own loop, so that both take turns, and return the batches; raises what the stream raises."""
     fake.put(Scenario(faults=script, voice=PLAIN, pace=pace))
     fake.journal.clear()
 
@@ -56,7 +56,7 @@ def batches(
         async with make_client(Settings(api_key=SecretStr("x"), base_url=fake.url)) as client:
             return [batch async for batch in events(client, ASK, Attempts(policy), **options)]
 
-    return asyncio.run(ask())
+    return portal().run(ask())
 
 
 def test_the_first_batch_holds_all_up_to_the_first_piece(fake: FakeClaude) -> None:
