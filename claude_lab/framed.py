@@ -152,7 +152,7 @@ class FrameResponse(Response):
             began = now()
             await self.run.wait(len(kinds), step)
             left -= min(now() - began, step)
-            if left <= 0:
+            if left <= 0 or self.run.ended:
                 break
         self.after = min(len(kinds), self.after + self.most)
 

@@ -13,18 +13,21 @@ from claude_lab.sockets import reset
 class Cutter:
     """A road to the server at `url`; `cuts` holds, for each connection in turn, the answer's bytes it may carry.
 
-    After the last of `cuts` connections carry all. A cut is a reset, or a polite close with `polite`.
+    After the last of `cuts` connections carry all. A cut is a reset, or a polite close with `polite`; with `hold` it
+    is silence until the road vanishes.
     """
 
-    def __init__(self, url: str, cuts: Iterable[int] = (), *, polite: bool = False) -> None:
+    def __init__(self, url: str, cuts: Iterable[int] = (), *, polite: bool = False, hold: bool = False) -> None:
         parts = urlsplit(url)
         self.target = parts.hostname, parts.port
         self.path = parts.path
         self.cuts = list(cuts)
         self.polite = polite
+        self.hold = hold
         self.connections = 0
         self.port = 0
         self._open: set[asyncio.StreamWriter] = set()
+        self._vanished = asyncio.Event()
 
     def __enter__(self) -> Cutter:
         """Begin to listen."""
@@ -54,6 +57,7 @@ class Cutter:
 
     async def _vanish(self) -> None:
         self._server.close()
+        self._vanished.set()
         for writer in list(self._open):
             self._break(writer)
 
@@ -75,6 +79,8 @@ class Cutter:
         try:
             up = asyncio.create_task(self._copy(reader, below, None))
             await self._copy(above, writer, left)
+            if self.hold and left is not None:
+                await self._vanished.wait()
             up.cancel()
         finally:
             self._open -= {writer, below}

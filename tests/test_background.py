@@ -6,7 +6,6 @@ import asyncio
 import socket
 import sys
 import threading
-import time
 from concurrent.futures import Future
 from queue import Empty
 from types import FrameType
@@ -14,24 +13,25 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import LONG
+from conftest import LONG, soon
 
 from claude_lab.background import portal, serve, wait_for
 from claude_lab.probe import Probe
 
 
-def gone(url: str, within: float = 5.0) -> bool:
-    """Whether nobody listens at an address any more."""
-    until = time.monotonic() + within
-    while time.monotonic() < until:
+def gone(url: str) -> bool:
+    """Whether nobody listens at an address any more, soon."""
+
+    def refused() -> bool:
         try:
             httpx.head(url, trust_env=False, timeout=2)
         except httpx.ConnectError:
             return True
         except httpx.HTTPError:
             pass  # it is just going
-        time.sleep(0.02)
-    return False
+        return False
+
+    return soon(refused, every=0.02)
 
 
 def test_a_server_stops_when_asked_on_the_portals_own_thread() -> None:

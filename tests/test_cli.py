@@ -281,7 +281,8 @@ def test_a_stream_that_fails_has_an_exit_code() -> None:
 
 def test_a_stop_in_mid_stream_is_told_without_a_traceback() -> None:
     """The reader is cut off without a final frame; the terminal shows what it showed before."""
-    command = [sys.executable, "-m", "claude_lab", "serve", "--fake", "--port", "0"]
+    stalled = '{"faults": [{"kind": "Stall", "after": 5, "seconds": 60}]}'
+    command = [sys.executable, "-m", "claude_lab", "serve", "--fake", "--scenario", stalled, "--port", "0"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         try:

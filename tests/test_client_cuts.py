@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from cutter import Cutter
 from pydantic import SecretStr
 
-from claude_lab import sse
+from claude_lab import faults, sse
 from claude_lab.background import TransportProtocol, serve
 from claude_lab.client import ask
 from claude_lab.fake import FakeClaude
@@ -36,6 +37,7 @@ QUICK = RetryPolicy(max_retries=4, base_delay=0.002, max_delay=0.01, jitter="non
 PATIENT = RetryPolicy(max_retries=40, base_delay=0.02, max_delay=0.02, jitter="none")
 AT_ONCE = Scenario(voice=Voice(ANSWER, thinking=False), pace="instant")
 STEADY = Scenario(voice=Voice(ANSWER * 4, thinking=False), pace=Pace(0.0, 0.01, 0.0, 0.0))
+STALLED = replace(STEADY, faults=[faults.Stall(after=20, seconds=60)])
 
 
 @contextmanager
@@ -129,7 +131,7 @@ def test_a_cut_inside_a_character_loses_nothing() -> None:
 
 def test_a_run_goes_on_while_nobody_reads() -> None:
     """The road is gone for a while in the middle of the answer; the run is kept, and the reader has all of it."""
-    with server(STEADY) as served, Cutter(f"{served.url}/p") as road:
+    with server(STEADY) as served, Cutter(f"{served.url}/p", [1200], hold=True) as road:
         answer, said = ask(road.url, "Hi", resume=PATIENT), ""
         for frame in answer:
             if isinstance(frame, Delta):
@@ -147,7 +149,7 @@ def test_a_run_goes_on_while_nobody_reads() -> None:
 
 def test_a_server_that_restarts_has_lost_the_run_and_the_reader_says_so() -> None:
     """Same port, another process's memory: the text that came stays, and the end is an error, never success."""
-    with server(STEADY) as served:
+    with server(STALLED) as served:
         port = served.port
         answer, frames = ask(f"{served.url}/p", "Hi", resume=PATIENT), []
         reading = iter(answer)
@@ -165,7 +167,7 @@ def test_a_server_that_restarts_has_lost_the_run_and_the_reader_says_so() -> Non
 
 def test_a_lab_keeps_no_run_and_a_cut_there_is_told() -> None:
     """With ORPHAN_GRACE=0 the run stops when its reader is cut off; its log ends politely, the client does not."""
-    with server(STEADY, orphan_grace=0.0) as served, Cutter(f"{served.url}/p", [1500]) as road:
+    with server(STALLED, orphan_grace=0.0) as served, Cutter(f"{served.url}/p", [1200]) as road:
         frames = read(road.url, resume=QUICK.but(base_delay=0.1, max_delay=0.1))
 
     assert isinstance(frames[-1], Error)
@@ -176,7 +178,7 @@ def test_a_lab_keeps_no_run_and_a_cut_there_is_told() -> None:
 @pytest.mark.parametrize("face", ["sync", "async"])
 def test_a_stop_ends_the_answer_and_is_no_cut(face: str) -> None:
     """`stop` reaches the upstream; the answer ends with `done`, stopped, also after a cut."""
-    with server(STEADY) as served, Cutter(f"{served.url}/p", [1200]) as road:
+    with server(STALLED) as served, Cutter(f"{served.url}/p", [1200]) as road:
         answer = ask(road.url, "Hi", resume=QUICK)
 
         def stop_late() -> list[Any]:

@@ -7,14 +7,15 @@ import time
 import pytest
 from conftest import need
 
-from claude_lab import FakeClaude, Scenario, client
+from claude_lab import FakeClaude, Scenario, client, faults
 from claude_lab.crash import CrashError, Server
 from claude_lab.kinds import Delta, Done, Error
 from claude_lab.pacing import Pace
 from claude_lab.replies import Voice
 
 TEXT = " ".join(f"Sentence {number} with a wave 🌊." for number in range(14))
-SCENARIO = Scenario(voice=Voice(TEXT, thinking=False), pace=Pace(0.0, 0.02, 0.0, 0.0))
+STALL = faults.Stall(after=14, seconds=60)
+SCENARIO = Scenario([STALL], voice=Voice(TEXT, thinking=False), pace=Pace(0.0, 0.02, 0.0, 0.0))
 
 
 def killed(*, keeps_runs: bool) -> tuple[client.Answer, object]:

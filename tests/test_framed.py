@@ -40,7 +40,7 @@ def test_a_long_log_leaves_in_pieces_that_are_together_the_whole() -> None:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message.get("body", b""))
 
-        await FrameResponse(run, Settings(), after=after)({"type": "http"}, silence, send)
+        await FrameResponse(run, Settings(grace=600), after=after)({"type": "http"}, silence, send)
         return sent
 
     for after in (0, 7, WORDS - 1, WORDS + 1):

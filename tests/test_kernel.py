@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from conftest import soon
 from jupyter_client.manager import start_new_kernel
 
 SETUP = """
 from claude_lab import Lab, Scenario, faults
 from claude_lab.pacing import Pace
 """
+HELD = "lab = Lab(Scenario([faults.Stall(after=5, seconds=60)]))"
 
 
 @pytest.fixture
@@ -60,10 +61,11 @@ def is_open(url: str) -> bool:
 def test_an_interrupt_stops_the_upstream_and_says_one_sentence(kernel: tuple[Any, Any]) -> None:
     """The kernel's interrupt ends the cell with one line, and the fake sees its stream closed; what came is kept."""
     manager, client = kernel
-    said(client, "lab = Lab()")
+    said(client, HELD)
 
     told = said(client, "run = lab.stream('Why is the sky blue?')", during=manager.interrupt_kernel)
-    after = said(client, "print(lab.runs[-1].status, lab.relay.runs.open, lab.fake.journal.open)")
+    settled = "lab.runs[-1].wait(30); lab.fake.journal.settle()"
+    after = said(client, f"{settled}; print(lab.runs[-1].status, lab.relay.runs.open, lab.fake.journal.open)")
 
     assert "the run was stopped after" in told
     assert "Traceback" not in told
@@ -82,10 +84,10 @@ def cell(client: Any, name: str, code: str) -> str:
 def test_an_interrupt_of_an_async_cell_is_one_sentence_too(kernel: tuple[Any, Any]) -> None:
     """The cell's task is cancelled, as `await` must be; the notebook shows a line, and the upstream is closed."""
     manager, client = kernel
-    said(client, "lab = Lab()")
+    said(client, HELD)
 
     told = said(client, "run = await lab.astream('Why is the sky blue?')", during=manager.interrupt_kernel)
-    after = said(client, "lab.runs[-1].wait(3); print(lab.runs[-1].status, lab.relay.runs.open)")
+    after = said(client, "lab.runs[-1].wait(30); print(lab.runs[-1].status, lab.relay.runs.open)")
 
     assert "the run was stopped after" in told
     assert "Traceback" not in told
@@ -160,11 +162,8 @@ def test_nothing_is_left_when_the_kernel_ends(kernel: tuple[Any, Any]) -> None:
     assert is_open(url)
 
     manager.shutdown_kernel(now=True)
-    until = time.monotonic() + 5
-    while is_open(url) and time.monotonic() < until:
-        time.sleep(0.05)
 
-    assert not is_open(url)
+    assert soon(lambda: not is_open(url))
 
 
 @pytest.mark.parametrize("module", ["nest_asyncio"])

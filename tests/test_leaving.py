@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from conftest import LONG
 
 from claude_lab import leaving
 from claude_lab.leaving import heard
@@ -38,9 +39,15 @@ def test_a_signal_is_heard_by_the_app_and_its_server() -> None:
     """The server's handler is called at once, the app's part begins when the server listens no more."""
 
     async def main() -> None:
-        with heard(by_the_app):
+        left = asyncio.Event()
+
+        async def leave() -> None:
+            await by_the_app()
+            left.set()
+
+        with heard(leave):
             signal.raise_signal(signal.SIGTERM)
-            await asyncio.sleep(0.1)
+            await asyncio.wait_for(left.wait(), LONG)
 
     asyncio.run(main())
 

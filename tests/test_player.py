@@ -14,10 +14,11 @@ from typing import Any
 import anthropic
 import httpx
 import pytest
+from conftest import LONG, soon
 
 from claude_lab import answers, background, faults
 from claude_lab.fake import FakeClaude
-from claude_lab.faults import Break
+from claude_lab.faults import Break, Hang
 from claude_lab.pacing import Pace
 from claude_lab.replies import REFUSAL
 from claude_lab.scenario import Scenario
@@ -50,13 +51,16 @@ def breaks() -> list[Break]:
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 def test_every_break_ends_in_an_answer_or_an_error(fake: FakeClaude, stream: bool) -> None:
     """Each break at each place, streamed and whole: an answer or a transport error, and all is closed."""
-    with httpx.Client(base_url=fake.url, headers=HEADERS, timeout=SHORT) as api:
+    with httpx.Client(base_url=fake.url, headers=HEADERS) as api:
         for fault in breaks():
             fake.put(Scenario(faults=[fault], pace="instant"))
+            fake.journal.clear()
+            patience = SHORT if isinstance(fault, Hang) else LONG
             with contextlib.suppress(httpx.TransportError):
-                assert api.post("/v1/messages", json={**ASK, "stream": stream}).status_code == 200, fault
-            fake.journal.settle()
-            assert fake.journal[-1].fault == str(fault)
+                answer = api.post("/v1/messages", json={**ASK, "stream": stream}, timeout=patience)
+                assert answer.status_code == 200, fault
+            assert soon(lambda: len(fake.journal) == 1)
+            assert fake.journal.settle()[0].fault == str(fault)
 
 
 @pytest.mark.parametrize("end", faults.ENDS)
@@ -70,8 +74,9 @@ def test_raw_steps_end_as_they_say(fake: FakeClaude, end: str) -> None:
         answer = httpx.post(f"{fake.url}/v1/messages", json=ASK, headers=HEADERS)
         assert answer.content == b"half"
     else:
+        patience = SHORT if end == "hang" else LONG
         with pytest.raises(raised):
-            httpx.post(f"{fake.url}/v1/messages", json=ASK, headers=HEADERS, timeout=SHORT)
+            httpx.post(f"{fake.url}/v1/messages", json=ASK, headers=HEADERS, timeout=patience)
     fake.journal.settle()
 
 

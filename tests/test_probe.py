@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 import zlib
 from collections.abc import Iterator
 
 import pytest
+from conftest import soon
 from origin import Client, fetch
 
 from claude_lab import background, sse
@@ -99,10 +99,10 @@ def test_a_report_says_when_the_client_left(url: str) -> None:
     client.send(path="/?id=mine&count=1000&every=0.01")
     client.sock.recv(1000)
     client.close()
-    report: dict[str, object] = {}
-    deadline = time.monotonic() + 2
-    while report.get("left") is None and time.monotonic() < deadline:
-        report = json.loads(fetch(url, "/?report=mine")[1])
 
-    assert (report["ended"], isinstance(report["left"], float)) == (False, True)
+    def report() -> dict[str, object]:
+        return json.loads(fetch(url, "/?report=mine")[1])
+
+    assert soon(lambda: isinstance(report().get("left"), float))
+    assert report()["ended"] is False
     assert json.loads(fetch(url, "/?report=other")[1]) == {"error": "unknown id"}

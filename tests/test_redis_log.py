@@ -134,11 +134,12 @@ def test_a_lease_runs_out_by_itself_and_an_append_renews_it(trial: Trial) -> Non
         await first.append(1, 1, FRAMES, final=False)
         known = await second.look(reading=False)
         assert known is not None
-        left = known.left
-        await asyncio.sleep(left + 0.02)
-        return 0 < left <= 0.2, await second.take() is not None
+        await asyncio.sleep(0.22)
+        return known.left, await second.take() is not None
 
-    assert trial(act, lease=0.2) == (True, True)
+    left, taken = trial(act, lease=60.0)
+    assert (30 < left <= 60, taken) == (True, False)
+    assert trial(act, lease=0.2)[1]
 
 
 def test_an_ended_log_is_nobodys_to_take(trial: Trial) -> None:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from redis import Redis
 from redis_server import redis_server
 
+from claude_lab import faults
 from claude_lab.background import Served, TransportProtocol, serve
 from claude_lab.fake import FakeClaude
 from claude_lab.pacing import Pace
@@ -28,7 +29,8 @@ from claude_lab.settings import Settings
 TEXT = "One two three four five six seven eight nine ten; naïve 🌊."
 INSTANT = Scenario(voice=Voice(TEXT, thinking=False), pace="instant")
 QUICK = Scenario(voice=Voice(TEXT, thinking=False), pace=Pace(0.0, 0.01, 0.0, 0.0))
-LONG = Scenario(voice=Voice(TEXT * 8, thinking=False), pace=Pace(0.0, 0.01, 0.0, 0.0))
+STALL = faults.Stall(after=20, seconds=60)
+LONG = Scenario([STALL], voice=Voice(TEXT * 8, thinking=False), pace=Pace(0.0, 0.01, 0.0, 0.0))
 SLOW = Scenario(voice=Voice(TEXT * 20, thinking=False), pace=Pace(0.0, 0.05, 0.0, 0.0))
 ASK = {"json": {"message": "Hello"}}
 
@@ -37,7 +39,7 @@ class Server:
     """One server: its relay, where it is, and a client of it."""
 
     def __init__(self, stack: ExitStack, fake: FakeClaude, redis_url: str, prefix: str, **options: Any) -> None:
-        usual = {"api_key": SecretStr("lab"), "base_url": fake.url, "token": None, "orphan_grace": 30.0, "lease": 2.0}
+        usual = {"api_key": SecretStr("lab"), "base_url": fake.url, "token": None, "orphan_grace": 30.0, "lease": 60.0}
         settings = Settings(redis_url=SecretStr(redis_url), **usual | options)
         app = create_app(settings, policy=RetryPolicy(max_retries=0), prefix=prefix)
         self.relay: Any = app.relay

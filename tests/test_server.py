@@ -49,7 +49,7 @@ class Bench:
         self.fake.put(scenario)
         self.fake.journal.clear()
         self.relay.policy = policy
-        usual = {"grace": 1.0, "orphan_grace": 0.0, "recovery": "fail", "heartbeat": 15.0, "idle_timeout": 10.0}
+        usual = {"grace": 30.0, "orphan_grace": 0.0, "recovery": "fail", "heartbeat": 15.0, "idle_timeout": 10.0}
         self.relay.settings = self.relay.settings.model_copy(update=usual | changes)
 
     def ask(self, message: str = "Hello", **fields: Any) -> httpx.Response:
@@ -308,13 +308,18 @@ def test_a_silent_upstream_is_given_up_and_pings_do_not_count(shared: Bench) -> 
 
 
 def test_silence_is_filled_with_comments(shared: Bench) -> None:
-    """A heartbeat keeps proxies from giving up, and is no frame."""
-    shared.follow(Scenario(faults=[faults.Stall(after=1, seconds=0.3)], voice=PLAIN, pace="instant"), heartbeat=0.05)
+    """A heartbeat keeps proxies from giving up, and is no frame; the answer ends well after them."""
+    shared.follow(Scenario(faults=[faults.Stall(after=1, seconds=60)], voice=PLAIN, pace="instant"), heartbeat=0.05)
+    body = ""
+    with shared.http.stream("POST", "/chat/stream", json={"message": "Hi"}) as response:
+        for part in response.iter_text():
+            body += part
+            if blocks(body).count(": ping") >= 3:
+                shared.http.delete(f"/chat/stream/{response.headers['x-claude-lab-run']}")
 
-    response = shared.ask()
-
-    assert blocks(response.text).count(": ping") >= 3
-    assert text_of(response.text) == ANSWER
+    assert blocks(body).count(": ping") >= 3
+    assert [frame["type"] for frame in frames(body)] == ["start", "delta", "done"]
+    assert ANSWER.startswith(text_of(body))
 
 
 def test_a_client_that_leaves_closes_the_upstream_within_a_second(shared: Bench) -> None:

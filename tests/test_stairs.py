@@ -32,9 +32,10 @@ def test_frozen_under_the_same_display_id(kind: str, monkeypatch: pytest.MonkeyP
     sent: list[tuple[dict[str, Any], str, bool]] = []
     monkeypatch.setattr(faces, "publish", lambda bundle, name, *, update: sent.append((bundle, name, update)))
     view = StaircaseView(view=kind).show()
-    view.watch("sent", SENT)
 
-    view.freeze()
+    with view._lock:  # nothing is drawn between the two
+        view.watch("sent", SENT)
+        view.freeze()
     view.freeze()
 
     assert view.failure is None

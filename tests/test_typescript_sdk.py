@@ -25,7 +25,7 @@ ASK: dict[str, Any] = {
     "max_tokens": 1000,
     "messages": [{"role": "user", "content": "Why is the sky blue?"}],
 }
-SLOW = Scenario(pace=Pace(0.0, 0.02, 0.0, 0.0))
+STALLED = Scenario([faults.Stall(after=5, seconds=60)], pace=Pace(0.0, 0.02, 0.0, 0.0))
 THREE_WORDS = "Sunlight holds all colors"
 
 
@@ -208,7 +208,7 @@ def test_a_clean_end_too_soon_is_noticed_by_the_helper_alone(program: Program) -
 @pytest.mark.parametrize(("how", "name"), [("abort", "APIUserAbortError"), ("break", None)])
 def test_who_stops_reading_leaves(program: Program, how: str, name: str | None) -> None:
     """`stream.abort()`, or a `break` out of the loop, closes the connection, and the fake stops paying."""
-    told = program.play("leave", scenario=SLOW, how=how)
+    told = program.play("leave", scenario=STALLED, how=how)
 
     assert told.get("error", {}).get("name") == name
     assert program.seen == [(1, 200, "client left")]

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 
+from claude_lab import faults
 from claude_lab.fake import FakeClaude
 from claude_lab.pacing import Pace
 from claude_lab.scenario import Scenario
@@ -19,14 +19,6 @@ ASKED = {"model": "claude-haiku-4-5", "max_tokens": 300, "messages": [{"role": "
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """No view: the record is what is tested."""
     monkeypatch.setenv("CLAUDE_LAB_VIEW", "off")
-
-
-def settled(fake: FakeClaude) -> int:
-    """Return the connections still open after at most two seconds."""
-    end = time.monotonic() + 2
-    while fake.journal.open and time.monotonic() < end:
-        time.sleep(0.01)
-    return fake.journal.open
 
 
 def test_events_of_the_real_sdk_are_watched() -> None:
@@ -66,8 +58,8 @@ def test_no_upstream_stays_open_after_many_stops() -> None:
                 )
             ]
 
-    with FakeClaude(Scenario(pace=Pace(ttft=0.02, gap=0.05))) as fake:
+    with FakeClaude(Scenario([faults.Stall(after=3, seconds=60)] * 200, pace=Pace(ttft=0.02, gap=0.05))) as fake:
         reasons = asyncio.run(main(fake.url))
 
         assert reasons == ["stopped"] * 200
-        assert settled(fake) == 0
+        assert fake.journal.settle().open == 0

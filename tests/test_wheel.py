@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import lacking
 
+pytestmark = pytest.mark.timeout(600)
+
 ROOT = Path(__file__).parents[1]
 PYTHON = "python.exe" if os.name == "nt" else "python"
 UNREACHABLE = ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError")

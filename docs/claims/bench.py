@@ -19,7 +19,7 @@ import anthropic
 import httpx
 import httpx2
 
-from claude_lab import clock
+from claude_lab import clock, faults
 from claude_lab.background import Portal, serve
 from claude_lab.fake import FakeClaude
 from claude_lab.journal import Entry
@@ -44,6 +44,10 @@ ASK: dict[str, Any] = {
 TEXT = "Short waves scatter more than long ones, so the sky is blue at noon and red at night."
 KINDS: dict[str, type[Any]] = {"sync": anthropic.Anthropic, "async": anthropic.AsyncAnthropic}
 BRISK = Pace(0.06, 0.04, 0.0, 0.0)
+HELD = faults.Stall(after=6, seconds=60)
+"""An answer with it is still being written when anybody looks, however long the machine pauses."""
+PATIENCE = 5.0
+"""What has not come after so many seconds waits for the end of a held answer."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def article(
             yield Bench(served.url, fake, names, loop.failures)
         finally:
             with quiet():
+                fake.stop()  # the sync client holds its loop as long as an answer lasts
                 served.stop()
             if client == "async":
                 loop.run(names["client"].close(), timeout=5)

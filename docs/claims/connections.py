@@ -14,7 +14,7 @@ import anthropic
 import httpx
 
 from claims import bench
-from claims.bench import ASK, BRISK, TEXT
+from claims.bench import ASK, BRISK, HELD, TEXT
 from claude_lab import faults, sse
 from claude_lab.fake import FakeClaude
 from claude_lab.lab import Lab
@@ -62,7 +62,8 @@ def reader_leaves(leave: bool = True) -> Left:
     """Leave after the first frame, and see what is raised in the listing's generator, and how the upstream ends."""
     place = "    except anthropic.RateLimitError:\n"
     spy = "    except asyncio.CancelledError as e:\n        raised.append(type(e).__name__)\n        raise\n"
-    with bench.article("async", Scenario(answer=TEXT, pace=BRISK), changes=((place, spy + place),)) as served:
+    scenario = Scenario([HELD] if leave else [], answer=TEXT, pace=BRISK)
+    with bench.article("async", scenario, changes=((place, spy + place),)) as served:
         raised: list[str] = []
         served.names["raised"] = raised
         with httpx.stream("POST", **served.ask(), trust_env=False) as answer:

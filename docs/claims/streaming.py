@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import httpx
 
 from claims import bench
-from claims.bench import ASK, BRISK, TEXT
-from claude_lab import clock, sse
+from claims.bench import ASK, BRISK, HELD, PATIENCE, TEXT
+from claude_lab import clock, faults, sse
 from claude_lab.fake import FakeClaude
 from claude_lab.scenario import Scenario
 
@@ -26,20 +26,28 @@ class Pieces:
 
 
 def pieces(response: str = "StreamingResponse") -> Pieces:
-    """Stream once from the article's server, and look where the upstream is when the first text comes."""
+    """Stream from the article's server, once to the end and once to see whether text comes before an end."""
     whole = ("    return StreamingResponse(\n        stream_claude(request),",
              "    text = ''.join([part async for part in stream_claude(request)])\n    return StreamingResponse(\n"
              "        iter([text]),")  # fmt: skip
     changes = (whole,) if response == "collected" else ()
-    with bench.article("async", Scenario(answer=TEXT, pace=BRISK), changes=changes) as served:
-        with httpx.stream("POST", **served.ask(), trust_env=False) as answer:
-            chunks = answer.iter_bytes()
-            first = next(chunks)
-            open_then = served.fake.requests[0].ended == "open"
-            body = first + b"".join(chunks)
-        frames = [json.loads(event.data) for event in sse.Decoder().feed(body)]
+    with bench.article("async", Scenario([faults.ok, HELD], answer=TEXT, pace=BRISK), changes=changes) as served:
+        answer = httpx.post(**served.ask(), trust_env=False)
+        frames = [json.loads(event.data) for event in sse.Decoder().feed(answer.content)]
+        open_then = comes_while_written(served)
     count = sum(frame["type"] == "delta" for frame in frames)
     return Pieces(count, open_then, answer.headers["content-type"].partition(";")[0])
+
+
+def comes_while_written(served: bench.Bench) -> bool:
+    """Ask for an answer that is held, and return whether anything of it comes."""
+    ask = served.ask() | {"timeout": PATIENCE}
+    try:
+        with httpx.stream("POST", **ask, trust_env=False) as answer:
+            next(answer.iter_bytes())
+            return served.fake.requests[-1].ended == "open"
+    except httpx.ReadTimeout:
+        return False
 
 
 @dataclass(frozen=True)
@@ -138,33 +146,28 @@ class Readers:
 
 
 async def one_reader(served: bench.Bench) -> tuple[bool, bool]:
-    """Read one stream and ask /health meanwhile; return whether the upstream still wrote when each came."""
-    begun = asyncio.Event()
+    """Read a held stream and ask /health meanwhile; return whether the upstream still wrote when each came."""
 
     def writing() -> bool:
         return served.fake.requests[-1].ended == "open"
 
-    async with httpx.AsyncClient(trust_env=False) as http:
-
-        async def read() -> None:
-            async with http.stream("POST", **served.ask()) as answer:
-                async for _ in answer.aiter_bytes():
-                    begun.set()
-
-        reading = asyncio.ensure_future(read())
-        await begun.wait()
+    async with httpx.AsyncClient(trust_env=False) as http, http.stream("POST", **served.ask()) as answer:
+        pieces = answer.aiter_bytes()
+        await anext(pieces)
         in_pieces = writing()
-        await http.get(f"{served.url}/health", timeout=20)
-        healthy = writing()
-        await reading
-    return in_pieces, healthy
+        try:
+            await http.get(f"{served.url}/health", timeout=PATIENCE)
+        except httpx.ReadTimeout:
+            return in_pieces, False
+        return in_pieces, writing()
 
 
 def readers(count: int = 3, sync: str = "sync", other: str = "async") -> Readers:
     """Let several read at once from one process with each client, and ask /health during a stream."""
 
     def found(client: str) -> tuple[int, bool, bool]:
-        with bench.article(client, Scenario(answer=TEXT, pace=BRISK)) as served:
+        script = [faults.ok] * count + [HELD]
+        with bench.article(client, Scenario(script, answer=TEXT, pace=BRISK)) as served:
             asyncio.run(bench.stream_all(served, count))
             return bench.at_once(served.fake.requests), *asyncio.run(one_reader(served))
 

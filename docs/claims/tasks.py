@@ -14,7 +14,7 @@ import anthropic
 import httpx
 
 from claims import bench
-from claims.bench import ASK, BRISK, TEXT
+from claims.bench import ASK, BRISK, HELD, TEXT
 from claude_lab.fake import FakeClaude
 from claude_lab.scenario import Scenario
 
@@ -48,8 +48,8 @@ def return_on_cancel(then: str = "return") -> Cancelled:
 
 
 def listing(clauses: str) -> contextlib.AbstractContextManager[bench.Bench]:
-    """Serve the listing with these words where its first clause begins."""
-    return bench.article("async", Scenario(answer=TEXT, pace=BRISK), changes=((PLACE, clauses),))
+    """Serve the listing with these words where its first clause begins; its answers are held."""
+    return bench.article("async", Scenario([HELD] * 3, answer=TEXT, pace=BRISK), changes=((PLACE, clauses),))
 
 
 def leave(served: bench.Bench) -> tuple[bool, str, int]:
