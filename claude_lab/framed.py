@@ -150,9 +150,9 @@ class FrameResponse(Response):
         step = left / STEPS
         while len(kinds) <= self.after or kinds[-1] == "retry":
             began = now()
-            await self.run.wait(len(kinds), step)
+            await self.run.wait(len(kinds), min(step, left))
             left -= min(now() - began, step)
-            if left <= 0 or self.run.ended:
+            if left <= step / 1000 or self.run.ended:  # the sum of the steps is not exact
                 break
         self.after = min(len(kinds), self.after + self.most)
 

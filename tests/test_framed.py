@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from claude_lab.clock import now, run_virtual, sleep
 from claude_lab.framed import FrameResponse
 from claude_lab.runs import Run, new_name
 from claude_lab.settings import Settings
@@ -111,6 +112,25 @@ def test_what_goes_wrong_while_writing_is_the_requests_error() -> None:
     with pytest.raises(RuntimeError, match="broken pipe"):
         asyncio.run(main())
     assert run.readers == 0
+
+
+@pytest.mark.parametrize("grace", [0.0, 0.3, 1.0])
+def test_an_answer_that_does_not_begin_has_its_head_when_the_grace_is_over(grace: float) -> None:
+    """Not sooner, whatever pings come, and not later."""
+    run, heads = Run(new_name(), 60), []
+
+    async def send(message: dict[str, Any]) -> None:
+        heads.append((message.get("status"), now()))
+
+    async def main() -> None:
+        asked = asyncio.create_task(FrameResponse(run, Settings(grace=grace))({"type": "http"}, silence, send))
+        for _ in range(40):
+            await sleep(0.03)
+            run.ping()
+        asked.cancel()
+
+    run_virtual(main())
+    assert heads[0] == (200, pytest.approx(grace, abs=1e-6))
 
 
 def test_a_pause_of_the_process_does_not_use_up_the_grace() -> None:
