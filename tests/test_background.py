@@ -95,7 +95,7 @@ def test_an_interrupted_wait_leaves_no_lock_taken() -> None:
     finally:
         sys.settrace(None)
 
-    assert portal().run(asyncio.sleep(0, "alive"), timeout=LONG) == "alive"
+    assert portal().run(asyncio.sleep(0.5, "alive"), timeout=LONG) == "alive"
 
 
 def test_waiting_for_oneself_is_refused() -> None:
