@@ -16,11 +16,10 @@ from claude_lab.pattern import Pattern, pattern
 from claude_lab.probe import Plan
 from claude_lab.report import Verdict
 
-LOOKS = 3
-"""How often a question is asked at most while this machine's own lateness blurs the answer."""
-
 Ask = Callable[[Question], Awaitable[Observation]]
 
+MOST_LOOKS = 3
+"""How often a question is asked at most while this machine's own lateness blurs the answer."""
 AT_ONCE = 12
 BASE = Question(Plan(count=40, every=0.025, size=120))
 LARGE = {"count": 60, "size": 2000}
@@ -70,7 +69,7 @@ class Chain:
         return self.shapes[question]
 
     async def _ask(self, question: Question) -> None:
-        for _ in range(LOOKS):
+        for _ in range(MOST_LOOKS):
             self.seen[question] = await self.ask(question)
             self.shapes[question] = pattern(self.seen[question])
             if self.shapes[question].kind != "noisy":

@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, TypeVarTuple
 
+LOOKS = 20
+"""In how many steps a wait is counted that gives somebody up: a process that stands still for a while takes one."""
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 

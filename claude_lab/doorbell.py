@@ -15,13 +15,12 @@ from typing import Any
 
 from claude_lab import background
 from claude_lab.amounts import is_amount
+from claude_lab.clock import LOOKS
 
 READY_WITHIN = 2.0
 """Seconds a view has to come up; `CLAUDE_LAB_READY_WITHIN` gives it more, where the way to the browser is long."""
 LINGER = 30.0
 """Seconds after its end in which a view still answers a page that is being loaded again."""
-LOOKS = 20
-"""In how many steps that time is waited for: a machine that stands still for a while takes one of them, not all."""
 MISSING = "The live view did not come up within {:g} s (does this front end have anywidget?), so this is plain HTML."
 WORDS = frozenset({"ready", "stop", "snapshot"})
 

@@ -9,8 +9,7 @@ from typing import Any, Self
 import aiohttp
 import httpx2
 
-LOOKS = 20
-"""How many looks make up the time: a process that stands still for a while takes one of them, whatever its length."""
+from claude_lab.clock import LOOKS
 
 
 class Patience:
